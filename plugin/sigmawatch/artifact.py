@@ -1,0 +1,55 @@
+"""The vocabulary between building and deploying: one named body for one cluster API."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+__all__ = ["Artifact", "ArtifactKey", "canonical_json", "content_hash"]
+
+
+class ArtifactKey(NamedTuple):
+    """What identifies an artifact in a cluster."""
+
+    kind: str
+    """Name of the kind: `ingest_pipeline`, `component_template`, `index_template`, `stored_script`,
+    `data_stream`, `watch`, `detection`, …"""
+    id: str
+    """Its name in that API."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One named body for one cluster API."""
+
+    kind: str
+    id: str
+    body: Mapping[str, Any]
+    """Exactly what is sent, before the deployer adds its ownership marks."""
+    depends_on: tuple[ArtifactKey, ...] = ()
+    """Artifacts that must be in the cluster before this one."""
+    source: str = ""
+    """Where in a pack it comes from, relative to the pack's root."""
+    seed: bool = False
+    """Created where it is absent, then the user's own: never updated, never deleted (custom hooks)."""
+
+    @property
+    def key(self) -> ArtifactKey:
+        """Kind and id."""
+        return ArtifactKey(self.kind, self.id)
+
+
+def canonical_json(value: object) -> bytes:
+    """Return JSON bytes that are the same for equal values: sorted keys, no blanks, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def content_hash(value: object) -> str:
+    """Return the SHA-256 of `canonical_json(value)` in hexadecimal."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()

@@ -1,0 +1,62 @@
+"""What people see: one console for results, one for everything about them, errors with the next step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from sigmawatch.errors import ContentError, Problem, Severity, SigmawatchError
+
+__all__ = ["errors", "print_json", "print_problems", "progress_bar", "report_error", "results"]
+
+
+def results() -> Console:
+    """Return the console for results (standard output)."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def errors() -> Console:
+    """Return the console for progress and errors (standard error)."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """Write one JSON document to standard output, indented, keys in their order."""
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.flush()
+
+
+def print_problems(problems: Iterable[Problem]) -> None:
+    """Write problems to standard error, one a line as `file:line: severity: message (hint)`."""
+    console = errors()
+    for problem in problems:
+        style = "red" if problem.severity is Severity.ERROR else "yellow"
+        console.print(str(problem), style=style, markup=False)
+
+
+def report_error(error: SigmawatchError) -> None:
+    """Write an error and what to do about it to standard error."""
+    console = errors()
+    if isinstance(error, ContentError):
+        print_problems(error.problems)
+        count = sum(problem.severity is Severity.ERROR for problem in error.problems)
+        console.print(f"{count} error{'s' if count != 1 else ''}", style="bold red", markup=False)
+        return
+    console.print(f"error: {error.message}", style="red", markup=False)
+    if error.hint:
+        console.print(f"  {error.hint}", markup=False)
+
+
+@contextmanager
+def progress_bar(*, download: bool = False) -> Iterator[Progress]:
+    """Show progress bars on standard error while the block runs; silent where that is no terminal."""
+    columns: list[Any] = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]
+    columns += [DownloadColumn()] if download else [TextColumn("{task.completed:,.0f}/{task.total:,.0f}")]
+    with Progress(*columns, TimeElapsedColumn(), console=errors(), transient=False) as progress:
+        yield progress
