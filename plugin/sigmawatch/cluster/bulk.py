@@ -1,0 +1,94 @@
+"""Writing many documents: `_bulk` answers 200 although items failed, so every item is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from sigmawatch.cluster.failures import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from sigmawatch.cluster.client import Cluster
+
+__all__ = ["BulkFailure", "BulkItem", "bulk"]
+
+MAX_ITEMS = 1_000
+MAX_BYTES = 5_000_000
+
+
+@dataclass(frozen=True)
+class BulkItem:
+    """One write of a document that has an id, so that repeating it does no harm."""
+
+    action: Literal["index", "create", "delete"]
+    index: str
+    id: str
+    document: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class BulkFailure:
+    """An item that the cluster refused."""
+
+    item: BulkItem
+    status: int
+    type: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.item.id}: {self.status} {self.reason}"
+
+
+def bulk(cluster: Cluster, items: Iterable[BulkItem], *, refresh: bool = False) -> list[BulkFailure]:
+    """Write items, in requests of at most 1,000 items and about 5 MB, and return those that failed.
+
+    Deleting what is not there is no failure. Items refused with 429 are sent once more by themselves. Raises
+    ClusterError when a whole request fails.
+    """
+    failures: list[BulkFailure] = []
+    for batch in _batches(items):
+        failed = _send(cluster, batch, refresh)
+        busy = [failure.item for failure in failed if failure.status == 429]
+        failures += [failure for failure in failed if failure.status != 429]
+        if busy:
+            failures += _send(cluster, busy, refresh)
+    return failures
+
+
+def _lines(item: BulkItem) -> bytes:
+    head = orjson.dumps({item.action: {"_index": item.index, "_id": item.id}})
+    if item.action == "delete":
+        return head + b"\n"
+    return head + b"\n" + orjson.dumps(item.document) + b"\n"
+
+
+def _batches(items: Iterable[BulkItem]) -> Iterator[list[BulkItem]]:
+    batch: list[BulkItem] = []
+    size = 0
+    for item in items:
+        length = len(_lines(item))
+        if batch and (len(batch) >= MAX_ITEMS or size + length > MAX_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += length
+    if batch:
+        yield batch
+
+
+def _send(cluster: Cluster, batch: list[BulkItem], refresh: bool) -> list[BulkFailure]:
+    params = {"refresh": "true"} if refresh else None
+    answer = cluster.request("POST", "/_bulk", b"".join(map(_lines, batch)), params=params, idempotent=True)
+    failures = []
+    for item, entry in zip(batch, answer["items"], strict=True):
+        result = entry[item.action]
+        error = result.get("error")
+        if error:
+            reason = describe(error) if isinstance(error, dict) else str(error)
+            kind = str(error.get("type", "")) if isinstance(error, dict) else ""
+            failures.append(BulkFailure(item, int(result.get("status", 500)), kind, reason))
+    return failures
