@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import certifi
 import pytest
 
 from sigmawatch.cluster import ConnectionSettings
 from sigmawatch.errors import UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def from_environment(**environ: str) -> ConnectionSettings:
