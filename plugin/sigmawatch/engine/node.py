@@ -1,0 +1,300 @@
+"""Starting and stopping nodes."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import urllib3
+
+from sigmawatch.engine import process, state
+from sigmawatch.engine.distribution import DISTRIBUTIONS, Distribution, Engine
+from sigmawatch.engine.fetch import OnProgress, ensure_space
+from sigmawatch.engine.home import installed
+from sigmawatch.engine.java import Java
+from sigmawatch.engine.java import find as find_java
+from sigmawatch.engine.launch import LOG, PORTS, prepare
+from sigmawatch.engine.places import Account, account, locked, new_work_dir, state_dir, store_dir
+from sigmawatch.engine.state import Node, Record
+from sigmawatch.errors import EngineError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["NodeState", "NodeStatus", "start", "status", "stop", "temporary"]
+
+_HEAP = re.compile(r"[1-9][0-9]*[mg]", re.ASCII)
+_POLL = 0.03
+_LOG_LINES = 15
+_LOG_BYTES = 20_000
+_WORK_SPACE = 300_000_000
+"""Free bytes that a node's folder should have before it is worth starting."""
+
+
+class NodeState(StrEnum):
+    """What became of a node."""
+
+    RUNNING = "running"
+    STARTING = "starting"
+    """Its process runs and does not answer yet, or its starter was killed."""
+    DEAD = "dead"
+    """It crashed or was killed; the next start or stop removes what it left."""
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """A node by name, and how it is."""
+
+    name: str
+    state: NodeState
+    node: Node | None
+    """The node, when it ever answered."""
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Everything about a start that does not depend on the single node."""
+
+    distribution: Distribution
+    user: Account
+    store: Path
+    home: Path
+    java: Java
+
+
+def start(
+    name: str = "default",
+    *,
+    engine: Engine = Engine.OPENSEARCH,
+    port: int | None = None,
+    heap: str = "512m",
+    on_progress: OnProgress | None = None,
+    timeout: float = 90.0,
+) -> Node:
+    """Start a node that outlives this process, and return it when it answers.
+
+    A node of that name that runs already is returned as it is; the remains of a dead one are removed first.
+    Fetches the engine when the cache does not have it. Raises EngineError; nothing is left behind then.
+    """
+    state.check_name(name)
+    _check_heap(heap)
+    folder = state_dir()
+    if node := _running(folder, name, engine, port):
+        return node
+    prepared = _prepare(engine, on_progress)  # may take minutes: not under the name's lock
+    with locked(folder / f"{name}.lock"):
+        if node := _running(folder, name, engine, port):
+            return node
+        _clear(folder, name)
+        _check_port(port)
+        work_dir = new_work_dir(prepared.user)
+        # Noted step by step, so that a starter that is killed leaves nothing that cannot be found again.
+        state.write(folder, name, Record(work_dir))
+        try:
+            with process.lifeline(work_dir, hold=False) as lifeline:
+                node_name = f"sigmawatch-{name}-{work_dir.name[-8:]}"
+                launched = _launch(prepared, lifeline, work_dir, node_name, heap, port)
+            state.write(folder, name, Record(work_dir, launched))
+            node = _wait(prepared, launched, name, node_name, timeout)
+            state.write(folder, name, Record(work_dir, launched, node))
+        except BaseException:  # Ctrl-C as well
+            _clear(folder, name)
+            raise
+        return node
+
+
+@contextmanager
+def temporary(
+    engine: Engine = Engine.OPENSEARCH,
+    *,
+    heap: str = "512m",
+    on_progress: OnProgress | None = None,
+    timeout: float = 90.0,
+) -> Iterator[Node]:
+    """Run a node for the length of a block. It ends with this process too, even when that is killed."""
+    _check_heap(heap)
+    prepared = _prepare(engine, on_progress)
+    work_dir = new_work_dir(prepared.user)
+    node_name = f"sigmawatch-temporary-{work_dir.name[-8:]}"
+    launched = None
+    try:
+        with process.lifeline(work_dir, hold=True) as lifeline:
+            launched = _launch(prepared, lifeline, work_dir, node_name, heap, None)
+            yield _wait(prepared, launched, "temporary", node_name, timeout)
+    finally:
+        # The lifeline has done both, unless somebody killed it.
+        if launched is not None:
+            process.end(launched)
+        state.remove_work_dir(work_dir)
+
+
+def stop(name: str = "default") -> bool:
+    """Stop the node of that name and remove its folder; return whether it was running."""
+    state.check_name(name)
+    folder = state_dir()
+    with locked(folder / f"{name}.lock"):
+        return _clear(folder, name)
+
+
+def status() -> list[NodeStatus]:
+    """Return every node that was started and not stopped, by name."""
+    folder = state_dir()
+    found = []
+    for name in state.names(folder):
+        record = state.read(folder, name)
+        node = record.node if record else None
+        if record is None or record.process is None or not process.is_alive(record.process):
+            found.append(NodeStatus(name, NodeState.DEAD, node))
+        else:
+            found.append(NodeStatus(name, NodeState.RUNNING if node else NodeState.STARTING, node))
+    return found
+
+
+def _check_heap(heap: str) -> None:
+    if not _HEAP.fullmatch(heap):
+        raise UsageError(f"{heap!r} is no heap size", hint="Write it as 512m or 2g.")
+
+
+def _check_port(port: int | None) -> None:
+    if port is None:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise EngineError(
+                f"port {port} cannot be used: {reason}", hint="Choose another, or none: a free one is found."
+            ) from error
+
+
+def _running(folder: Path, name: str, engine: Engine, port: int | None) -> Node | None:
+    record = state.read(folder, name)
+    node = record.node if record else None
+    if node is None or not process.is_alive(node.process):
+        return None
+    if node.engine is not engine:
+        raise EngineError(
+            f"the node {name!r} runs already and is {node.engine}, not {engine}",
+            hint=f"Stop it first (sigmawatch engine stop --name {name}), or start another one with --name.",
+        )
+    if port is not None and node.url != f"http://127.0.0.1:{port}":
+        raise EngineError(
+            f"the node {name!r} runs already, at {node.url} and not on port {port}",
+            hint=f"Stop it first (sigmawatch engine stop --name {name}), or start another one with --name.",
+        )
+    return node
+
+
+def _clear(folder: Path, name: str) -> bool:
+    """End what runs under `name` and remove all that is left of it; return whether it was running."""
+    record = state.read(folder, name)
+    ended = False
+    if record is not None:
+        if record.process is not None:
+            ended = process.end(record.process)
+        state.remove_work_dir(record.work_dir)
+    state.forget(folder, name)
+    return ended
+
+
+def _prepare(engine: Engine, on_progress: OnProgress | None) -> _Prepared:
+    distribution = DISTRIBUTIONS[engine]
+    user = account()
+    store = store_dir(user)
+    # Java first: it would be a pity to fetch a gigabyte and then lack it.
+    title = f"{distribution.title} {distribution.version}"
+    java = find_java(user, store, needs_jdk=distribution.needs_jdk, title=title)
+    home = installed(distribution, store, on_progress)
+    return _Prepared(distribution, user, store, home, java)
+
+
+def _launch(
+    prepared: _Prepared,
+    lifeline: process.Lifeline,
+    work_dir: Path,
+    node_name: str,
+    heap: str,
+    port: int | None,
+) -> process.Process:
+    ensure_space(work_dir.parent, _WORK_SPACE, "a node")
+    launch = prepare(
+        prepared.distribution,
+        work_dir=work_dir,
+        node_name=node_name,
+        home=prepared.home,
+        java=prepared.java,
+        user=prepared.user,
+        store=prepared.store,
+        heap=heap,
+        port=port,
+    )
+    return lifeline.launch(launch)
+
+
+def _wait(prepared: _Prepared, launched: process.Process, name: str, node_name: str, timeout: float) -> Node:
+    """Return the node once it answers under its own name; raise EngineError with its last log lines else."""
+    title = f"{prepared.distribution.title} {prepared.distribution.version}"
+    deadline = time.monotonic() + timeout
+    # A pool of our own: nothing of the environment (proxies) is used for the loopback interface.
+    with urllib3.PoolManager(retries=False) as pool:
+        while True:
+            url = _bound(launched.work_dir)
+            version = _answer(pool, url, node_name) if url else ""
+            if version:
+                return Node(
+                    name=name,
+                    engine=prepared.distribution.engine,
+                    version=version,
+                    url=url,
+                    pid=launched.pid,
+                    started=launched.started,
+                    java=str(prepared.java),
+                    work_dir=launched.work_dir,
+                )
+            if not process.is_alive(launched):
+                raise EngineError(f"{title} ended while starting:\n{_log_tail(launched.work_dir)}")
+            if time.monotonic() > deadline:
+                tail = _log_tail(launched.work_dir)
+                raise EngineError(f"{title} does not answer after {timeout:.0f} seconds:\n{tail}")
+            time.sleep(_POLL)
+
+
+def _bound(work_dir: Path) -> str:
+    """Return the address that the node wrote down after binding, or nothing yet."""
+    try:
+        lines = (work_dir / PORTS).read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return ""
+    return f"http://{lines[0]}" if lines else ""
+
+
+def _answer(pool: urllib3.PoolManager, url: str, node_name: str) -> str:
+    """Return the version of the node at `url` when it is ours and its cluster works."""
+    try:
+        health = pool.request("GET", f"{url}/_cluster/health?wait_for_status=yellow&timeout=1s", timeout=5.0)
+        if health.status != 200 or health.json()["timed_out"]:
+            return ""
+        root = pool.request("GET", f"{url}/", timeout=5.0).json()
+    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError):
+        return ""
+    return str(root["version"]["number"]) if root["name"] == node_name else ""
+
+
+def _log_tail(work_dir: Path) -> str:
+    """Return the last lines of the node's log, for an error message."""
+    try:
+        with (work_dir / LOG).open("rb") as log:
+            size = log.seek(0, 2)
+            log.seek(max(0, size - _LOG_BYTES))
+            lines = log.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return "  (no log)"
+    return "\n".join(f"  {line[:300]}" for line in lines[-_LOG_LINES:]) or "  (the log is empty)"
