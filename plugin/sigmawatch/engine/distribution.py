@@ -96,13 +96,10 @@ _OPENSEARCH = Distribution(
 )
 
 _ELASTICSEARCH_KEEP = ("LICENSE.txt", "NOTICE.txt", "lib/", "modules/")
+# They would try the network: they ask Elastic for inference endpoints and for geo databases.
 _ELASTICSEARCH_DROP = (
-    "lib/tools/ansi-console/",
-    "lib/tools/geoip-cli/",
-    "lib/tools/keystore-cli/",
-    "lib/tools/plugin-cli/",
-    "lib/tools/security-cli/",
-    "lib/tools/windows-service-cli/",
+    "modules/x-pack-geoip-enterprise-downloader/",
+    "modules/x-pack-inference/",
 )
 
 # Elasticsearch itself is not on Maven Central; SonarQube's application carries the unchanged server.

@@ -16,6 +16,7 @@ changes, and fires when the starting *thread* ends.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -41,7 +42,7 @@ def start(spec: dict[str, Any]) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            cwd=spec["work_dir"],
+            cwd=spec["current_dir"],
             env=spec["environment"],
             start_new_session=True,
             **options,
@@ -74,6 +75,9 @@ def end(node: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         node.kill()
         node.wait()
+    # Elasticsearch is two processes, a launcher and its child; they are a process group of their own.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(node.pid, signal.SIGKILL)
 
 
 def main() -> None:

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 import urllib3
 
 from sigmawatch.engine import process, state
-from sigmawatch.engine.distribution import DISTRIBUTIONS, Distribution, Engine
+from sigmawatch.engine.distribution import DISTRIBUTIONS, Engine
 from sigmawatch.engine.fetch import OnProgress, ensure_space
 from sigmawatch.engine.home import installed
-from sigmawatch.engine.java import Java
 from sigmawatch.engine.java import find as find_java
-from sigmawatch.engine.launch import LOG, PORTS, prepare
-from sigmawatch.engine.places import Account, account, locked, new_work_dir, state_dir, store_dir
+from sigmawatch.engine.launch import LOG, PORTS, Installation, prepare
+from sigmawatch.engine.places import account, locked, new_work_dir, state_dir, store_dir
 from sigmawatch.engine.state import Node, Record
 from sigmawatch.errors import EngineError, UsageError
 
@@ -57,17 +56,6 @@ class NodeStatus:
     """The node, when it ever answered."""
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """Everything about a start that does not depend on the single node."""
-
-    distribution: Distribution
-    user: Account
-    store: Path
-    home: Path
-    java: Java
-
-
 def start(
     name: str = "default",
     *,
@@ -87,21 +75,21 @@ def start(
     folder = state_dir()
     if node := _running(folder, name, engine, port):
         return node
-    prepared = _prepare(engine, on_progress)  # may take minutes: not under the name's lock
+    installation = _install(engine, on_progress)  # may take minutes: not under the name's lock
     with locked(folder / f"{name}.lock"):
         if node := _running(folder, name, engine, port):
             return node
         _clear(folder, name)
         _check_port(port)
-        work_dir = new_work_dir(prepared.user)
+        work_dir = new_work_dir(installation.user)
         # Noted step by step, so that a starter that is killed leaves nothing that cannot be found again.
         state.write(folder, name, Record(work_dir))
         try:
             with process.lifeline(work_dir, hold=False) as lifeline:
                 node_name = f"sigmawatch-{name}-{work_dir.name[-8:]}"
-                launched = _launch(prepared, lifeline, work_dir, node_name, heap, port)
+                launched = _launch(installation, lifeline, work_dir, node_name, heap, port)
             state.write(folder, name, Record(work_dir, launched))
-            node = _wait(prepared, launched, name, node_name, timeout)
+            node = _wait(installation, launched, name, node_name, timeout)
             state.write(folder, name, Record(work_dir, launched, node))
         except BaseException:  # Ctrl-C as well
             _clear(folder, name)
@@ -119,18 +107,16 @@ def temporary(
 ) -> Iterator[Node]:
     """Run a node for the length of a block. It ends with this process too, even when that is killed."""
     _check_heap(heap)
-    prepared = _prepare(engine, on_progress)
-    work_dir = new_work_dir(prepared.user)
+    installation = _install(engine, on_progress)
+    work_dir = new_work_dir(installation.user)
     node_name = f"sigmawatch-temporary-{work_dir.name[-8:]}"
-    launched = None
     try:
         with process.lifeline(work_dir, hold=True) as lifeline:
-            launched = _launch(prepared, lifeline, work_dir, node_name, heap, None)
-            yield _wait(prepared, launched, "temporary", node_name, timeout)
+            launched = _launch(installation, lifeline, work_dir, node_name, heap, None)
+            yield _wait(installation, launched, "temporary", node_name, timeout)
     finally:
         # The lifeline has done both, unless somebody killed it.
-        if launched is not None:
-            process.end(launched)
+        process.end_all(work_dir)
         state.remove_work_dir(work_dir)
 
 
@@ -200,12 +186,13 @@ def _clear(folder: Path, name: str) -> bool:
     if record is not None:
         if record.process is not None:
             ended = process.end(record.process)
+        ended = process.end_all(record.work_dir) or ended
         state.remove_work_dir(record.work_dir)
     state.forget(folder, name)
     return ended
 
 
-def _prepare(engine: Engine, on_progress: OnProgress | None) -> _Prepared:
+def _install(engine: Engine, on_progress: OnProgress | None) -> Installation:
     distribution = DISTRIBUTIONS[engine]
     user = account()
     store = store_dir(user)
@@ -213,11 +200,11 @@ def _prepare(engine: Engine, on_progress: OnProgress | None) -> _Prepared:
     title = f"{distribution.title} {distribution.version}"
     java = find_java(user, store, needs_jdk=distribution.needs_jdk, title=title)
     home = installed(distribution, store, on_progress)
-    return _Prepared(distribution, user, store, home, java)
+    return Installation(distribution, home, java, user, store)
 
 
 def _launch(
-    prepared: _Prepared,
+    installation: Installation,
     lifeline: process.Lifeline,
     work_dir: Path,
     node_name: str,
@@ -225,23 +212,15 @@ def _launch(
     port: int | None,
 ) -> process.Process:
     ensure_space(work_dir.parent, _WORK_SPACE, "a node")
-    launch = prepare(
-        prepared.distribution,
-        work_dir=work_dir,
-        node_name=node_name,
-        home=prepared.home,
-        java=prepared.java,
-        user=prepared.user,
-        store=prepared.store,
-        heap=heap,
-        port=port,
-    )
+    launch = prepare(installation, work_dir, node_name, heap, port)
     return lifeline.launch(launch)
 
 
-def _wait(prepared: _Prepared, launched: process.Process, name: str, node_name: str, timeout: float) -> Node:
+def _wait(
+    installation: Installation, launched: process.Process, name: str, node_name: str, timeout: float
+) -> Node:
     """Return the node once it answers under its own name; raise EngineError with its last log lines else."""
-    title = f"{prepared.distribution.title} {prepared.distribution.version}"
+    title = installation.title
     deadline = time.monotonic() + timeout
     # A pool of our own: nothing of the environment (proxies) is used for the loopback interface.
     with urllib3.PoolManager(retries=False) as pool:
@@ -251,12 +230,12 @@ def _wait(prepared: _Prepared, launched: process.Process, name: str, node_name: 
             if version:
                 return Node(
                     name=name,
-                    engine=prepared.distribution.engine,
+                    engine=installation.distribution.engine,
                     version=version,
                     url=url,
                     pid=launched.pid,
                     started=launched.started,
-                    java=str(prepared.java),
+                    java=str(installation.java),
                     work_dir=launched.work_dir,
                 )
             if not process.is_alive(launched):

@@ -19,7 +19,7 @@ from sigmawatch.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Lifeline", "Process", "end", "find", "is_alive", "lifeline"]
+__all__ = ["Lifeline", "Process", "end", "end_all", "is_alive", "lifeline"]
 
 _LIFELINE = Path(__file__).with_name("lifeline.py")
 _CLOCK_TOLERANCE = 2.0
@@ -50,7 +50,7 @@ class Lifeline:
         spec = {
             "command": launch.command,
             "environment": launch.environment,
-            "work_dir": str(launch.work_dir),
+            "current_dir": str(launch.current_dir),
             "log": str(launch.work_dir / LOG),
             "switch": launch.user.switch,
             "uid": launch.user.uid,
@@ -114,11 +114,22 @@ def _matching(process: Process) -> psutil.Process | None:
         return None
 
 
-def find(work_dir: Path) -> Process | None:
-    """Return the process of the node in `work_dir`, when its starter died before it could note the number."""
+def end_all(work_dir: Path) -> bool:
+    """End every process that carries the mark of the node in `work_dir`; return whether there was one.
+
+    Finds what no record tells of: the node of a starter that was killed before it could note the number, and a
+    server whose launcher was killed.
+    """
+    ended = False
+    while found := _find(work_dir):
+        ended = end(found) or ended
+    return ended
+
+
+def _find(work_dir: Path) -> Process | None:
     for candidate in psutil.process_iter():
         try:
-            if marker(work_dir) in candidate.cmdline():
+            if marker(work_dir) in candidate.cmdline() and _runs(candidate):
                 return Process(candidate.pid, candidate.create_time(), work_dir)
         except psutil.Error:
             continue

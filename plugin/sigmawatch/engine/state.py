@@ -84,7 +84,7 @@ def read(folder: Path, name: str) -> Record | None:
         data = orjson.loads((folder / f"{name}.json").read_bytes())
         work_dir = Path(data["work_dir"])
         if "pid" not in data:
-            return Record(work_dir, process.find(work_dir))
+            return Record(work_dir)
         noted = process.Process(int(data["pid"]), float(data["started"]), work_dir)
         if "url" not in data:
             return Record(work_dir, noted)
