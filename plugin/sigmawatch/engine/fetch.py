@@ -34,13 +34,13 @@ class _CorruptError(Exception):
     """The file is not the pinned one."""
 
 
-def ensure_space(folder: Path, needed: int, what: str) -> None:
+def ensure_space(folder: Path, needed: int, what: str, variable: str = "SIGMAWATCH_CACHE") -> None:
     """Raise EngineError when the disk under `folder` has less than `needed` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise EngineError(
             f"{what} needs {_megabytes(needed)} in {folder}, but only {_megabytes(free)} are free",
-            hint="Free some space, or set SIGMAWATCH_CACHE to a folder on another disk.",
+            hint=f"Free some space, or set {variable} to a folder on another disk.",
         )
 
 

@@ -205,15 +205,20 @@ def _class_archive(installation: Installation) -> list[str]:
 
 
 def _server_options(work_dir: Path, heap: str) -> list[str]:
-    # Its own temporary folder is a must: the server refuses to start when the configuration lies inside of it,
-    # as it would in /tmp.
-    tmp = f"-Djava.io.tmpdir={work_dir / 'tmp'}"
-    return [*_heap(heap), *_QUICK, "-XX:-AlwaysPreTouch", "-XX:+ExitOnOutOfMemoryError", tmp, marker(work_dir)]
+    return [
+        *_heap(heap),
+        *_QUICK,
+        "-XX:-AlwaysPreTouch",
+        "-XX:+ExitOnOutOfMemoryError",
+        # A must: the server refuses to start when its configuration lies in its temporary folder, as in /tmp.
+        f"-Djava.io.tmpdir={work_dir / 'tmp'}",
+        marker(work_dir),
+    ]
 
 
 # Elasticsearch's server is started by a small Java program of its own (options, keystore), whose child it is;
-# it ends when that one ends, however: it reads a pipe from it. So the launcher's process stands for both. Both
-# carry the mark.
+# it ends when that one ends, however: it reads a pipe from it. So the launcher's process stands for both.
+# Both carry the mark.
 
 
 def _elasticsearch(installation: Installation, work_dir: Path) -> list[str]:

@@ -53,7 +53,7 @@ class NodeStatus:
     name: str
     state: NodeState
     node: Node | None
-    """The node, when it ever answered."""
+    """The node, if it ever answered."""
 
 
 def start(
@@ -75,12 +75,12 @@ def start(
     folder = state_dir()
     if node := _running(folder, name, engine, port):
         return node
+    _check_port(port)
     installation = _install(engine, on_progress)  # may take minutes: not under the name's lock
     with locked(folder / f"{name}.lock"):
         if node := _running(folder, name, engine, port):
             return node
         _clear(folder, name)
-        _check_port(port)
         work_dir = new_work_dir(installation.user)
         # Noted step by step, so that a starter that is killed leaves nothing that cannot be found again.
         state.write(folder, name, Record(work_dir))
@@ -211,7 +211,7 @@ def _launch(
     heap: str,
     port: int | None,
 ) -> process.Process:
-    ensure_space(work_dir.parent, _WORK_SPACE, "a node")
+    ensure_space(work_dir.parent, _WORK_SPACE, "a node", "TMPDIR")
     launch = prepare(installation, work_dir, node_name, heap, port)
     return lifeline.launch(launch)
 
@@ -262,9 +262,9 @@ def _answer(pool: urllib3.PoolManager, url: str, node_name: str) -> str:
         if health.status != 200 or health.json()["timed_out"]:
             return ""
         root = pool.request("GET", f"{url}/", timeout=5.0).json()
-    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError):
+        return str(root["version"]["number"]) if root["name"] == node_name else ""
+    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError):  # not yet, or not ours
         return ""
-    return str(root["version"]["number"]) if root["name"] == node_name else ""
 
 
 def _log_tail(work_dir: Path) -> str:

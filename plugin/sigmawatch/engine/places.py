@@ -10,7 +10,6 @@ The store is shared by all nodes of a user; the other two are a node's own.
 from __future__ import annotations
 
 import os
-import pwd
 import secrets
 import stat
 import tempfile
@@ -60,6 +59,12 @@ class Account:
 
 def account() -> Account:
     """Return the caller's own user, or `nobody` when the caller is root."""
+    if os.name != "posix":
+        raise EngineError(
+            "the embedded engine runs on Linux and macOS only", hint="Use a cluster of your own with --url."
+        )
+    import pwd
+
     uid = os.geteuid()
     if uid != 0:
         return Account(str(uid), uid, os.getegid(), switch=False)
@@ -73,9 +78,11 @@ def account() -> Account:
 def can_reach(user: Account, path: Path, *, need: int = stat.S_IROTH) -> bool:
     """Return whether `user` may enter every folder above `path` and has `need` on it.
 
-    `need` is given in bits for others (`stat.S_IROTH | stat.S_IXOTH`). Only the mode bits are looked at: a
-    stricter answer than the system's (access lists) costs a copy, never a failure.
+    `need` is given in bits for others (`stat.S_IROTH | stat.S_IXOTH`). For the caller the system is asked;
+    for another user only the mode bits are looked at, which at worst is stricter than the system is.
     """
+    if not user.switch:
+        return os.access(path, need)  # these bits are those of os.R_OK and os.X_OK
     for folder in path.resolve().parents:
         if not _allowed(user, folder, stat.S_IXOTH):
             return False
@@ -161,12 +168,8 @@ def locked(path: Path) -> Iterator[None]:
     The system drops it when its holder dies, so there are no stale locks. The empty file stays: deleting it
     would let two processes hold "the" lock on two different files.
     """
-    try:
-        import fcntl
-    except ImportError as error:
-        raise EngineError(
-            "the embedded engine runs on Linux and macOS only", hint="Use a cluster of your own with --url."
-        ) from error
+    import fcntl
+
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -110,26 +111,29 @@ def _matching(process: Process) -> psutil.Process | None:
             return None
         same_start = abs(found.create_time() - process.started) < _CLOCK_TOLERANCE
         return found if same_start and marker(process.work_dir) in found.cmdline() else None
-    except psutil.Error:
+    except (psutil.Error, ValueError, OverflowError):  # the last two: the number in a damaged record
         return None
 
 
 def end_all(work_dir: Path) -> bool:
     """End every process that carries the mark of the node in `work_dir`; return whether there was one.
 
-    Finds what no record tells of: the node of a starter that was killed before it could note the number, and a
-    server whose launcher was killed.
+    Finds what no record tells of: the node of a starter that was killed before it could note the number, and
+    a server whose launcher was killed.
     """
     ended = False
-    while found := _find(work_dir):
-        ended = end(found) or ended
+    while (found := _find(work_dir)) and end(found):
+        ended = True
     return ended
 
 
 def _find(work_dir: Path) -> Process | None:
+    me = os.geteuid()
     for candidate in psutil.process_iter():
         try:
-            if marker(work_dir) in candidate.cmdline() and _runs(candidate):
+            # Another user's process may carry any mark; it is no node of ours.
+            ours = me == 0 or candidate.uids().effective == me
+            if ours and marker(work_dir) in candidate.cmdline() and _runs(candidate):
                 return Process(candidate.pid, candidate.create_time(), work_dir)
         except psutil.Error:
             continue

@@ -14,7 +14,7 @@ import orjson
 from sigmawatch.engine import process
 from sigmawatch.engine.distribution import Engine
 from sigmawatch.engine.places import WORK_PREFIX
-from sigmawatch.errors import UsageError
+from sigmawatch.errors import EngineError, UsageError
 
 __all__ = ["Node", "Record", "check_name", "forget", "names", "read", "remove_work_dir", "write"]
 
@@ -74,8 +74,11 @@ def write(folder: Path, name: str, record: Record) -> None:
     if node := record.node:
         data |= {"engine": node.engine, "version": node.version, "url": node.url, "java": node.java}
     partial = folder / f".{name}.json.partial"
-    partial.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2))
-    partial.replace(folder / f"{name}.json")
+    try:
+        partial.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2))
+        partial.replace(folder / f"{name}.json")
+    except OSError as error:
+        raise EngineError(f"{folder} cannot be written: {error.strerror}") from error
 
 
 def read(folder: Path, name: str) -> Record | None:
