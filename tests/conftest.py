@@ -1,0 +1,31 @@
+"""Engines for tests: real nodes, one for the whole run, ended with it whatever happens to it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sigmawatch import engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def opensearch() -> Iterator[engine.Node]:
+    """A real OpenSearch node. Tests share it: use index names of your own and delete what you made."""
+    with engine.temporary() as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def elasticsearch() -> Iterator[engine.Node]:
+    """A real Elasticsearch 9 node, shared in the same way. Skips only where no full JDK can run it."""
+    with ExitStack() as running:
+        try:
+            node = running.enter_context(engine.temporary(engine.Engine.ELASTICSEARCH))
+        except engine.MissingJavaError as error:
+            pytest.skip(f"Elasticsearch is not tested here: {error.message}")
+        yield node
