@@ -1,17 +1,19 @@
 """What the Elastic Common Schema says about a field: its type, and the values it allows.
 
-The rule compiler asks which query a field needs, the datasets whether what they emit is ECS. The table itself is
-`ecs.yml`; it is read on the first question, not at import.
+The rule compiler asks which query a field needs, the datasets whether what they emit is ECS. The table
+itself is `ecs.yml`; it is read on the first question, not at import.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sigmawatch import yamlfile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["allowed_values", "ecs_type", "ecs_version", "types_of_category"]
 

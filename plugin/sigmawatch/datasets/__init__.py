@@ -1,0 +1,38 @@
+"""Datasets: one kind of log each, described once as data, built into pipelines and templates.
+
+reader, model      reading descriptions; what a dataset is
+script, painless/  writing Painless, and the functions that every script may use
+parsers/           how a line is taken apart: one module a kind
+values, derive     how raw values become fields; what follows from several fields
+mapping            which raw value goes where
+load               a folder to a `Dataset`, with every problem in it
+pipeline           a `Dataset` to an ingest pipeline
+templates          a `Dataset` to templates and data streams
+check              samples against an engine
+"""
+
+from __future__ import annotations
+
+from sigmawatch.datasets.load import base_fields, load_dataset, load_datasets, samples
+from sigmawatch.datasets.model import Dataset, FieldInfo, Sample
+from sigmawatch.datasets.parsers.columns import FORMAT_FIELD
+from sigmawatch.datasets.pipeline import build_pipeline, hook_id, without_hook
+from sigmawatch.datasets.templates import EngineTraits, artifacts, base_artifacts, mapping_of
+
+__all__ = [
+    "FORMAT_FIELD",
+    "Dataset",
+    "EngineTraits",
+    "FieldInfo",
+    "Sample",
+    "artifacts",
+    "base_artifacts",
+    "base_fields",
+    "build_pipeline",
+    "hook_id",
+    "load_dataset",
+    "load_datasets",
+    "mapping_of",
+    "samples",
+    "without_hook",
+]

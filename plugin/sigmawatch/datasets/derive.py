@@ -1,0 +1,137 @@
+"""What follows from several fields together: direction, duration. A new one is one entry in `DERIVATIONS`."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch.datasets.script import literal
+from sigmawatch.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from sigmawatch.datasets.script import Script
+
+__all__ = ["DERIVATIONS", "PRIVATE_NETWORKS", "Derivation"]
+
+PRIVATE_NETWORKS = (
+    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",  # RFC 1918
+    "100.64.0.0/10",                                  # RFC 6598, carrier-grade NAT
+    "127.0.0.0/8", "::1/128",
+    "169.254.0.0/16", "fe80::/10",
+    "fc00::/7",                                       # RFC 4193
+)  # fmt: skip
+"""Networks that are inside where no option `networks` says otherwise."""
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """Fields that follow from others."""
+
+    reads: Sequence[str]
+    """The fields it looks at; where one is missing it does nothing."""
+    emits: Sequence[str]
+    """The fields it sets."""
+    write: Callable[[Script, Mapping[str, Any]], str]
+    """Writes its statements, given the options of `build_pipeline`."""
+    options: Sequence[str] = ()
+    """Options that it understands."""
+
+
+def _direction(script: Script, options: Mapping[str, Any]) -> str:
+    networks = script.table("networks", _network_table(options.get("networks") or PRIVATE_NETWORKS))
+    return f"""\
+  def sourceIp = {script.get("source.ip")};
+  def destinationIp = {script.get("destination.ip")};
+  if (sourceIp != null && destinationIp != null) {{
+    boolean fromInside = inNetworks(ipBits((String)sourceIp), (Map){networks});
+    boolean toInside = inNetworks(ipBits((String)destinationIp), (Map){networks});
+    String direction = fromInside ? (toInside ? 'internal' : 'outbound') : (toInside ? 'inbound' : 'external');
+    {script.put("network.direction", "direction")}
+  }}
+"""
+
+
+def _network_table(networks: Sequence[str]) -> Mapping[str, list[int]]:
+    """Return base and mask of networks as signed 64-bit numbers, as the Painless function `inNetworks` reads them."""
+    table: dict[str, list[int]] = {"v4": [], "v6": []}
+    for text in networks:
+        try:
+            network = ipaddress.ip_network(text)
+        except ValueError as error:
+            raise UsageError(f"{text!r} is no network", hint="For example 10.0.0.0/8 or fc00::/7.") from error
+        base, mask = int(network.network_address), int(network.netmask)
+        if network.version == 4:
+            table["v4"] += [base, mask]
+        else:
+            for shift in (64, 0):
+                table["v6"] += [_signed(base >> shift), _signed(mask >> shift)]
+    return table
+
+
+def _signed(number: int) -> int:
+    number &= (1 << 64) - 1
+    return number - (1 << 64) if number >> 63 else number
+
+
+def _ip_version(script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG001  # the same for all
+    return f"""\
+  def address = {script.get("source.ip")};
+  if (address != null && {script.get("network.type")} == null) {{
+    {script.put("network.type", "((String)address).indexOf(':') < 0 ? 'ipv4' : 'ipv6'")}
+  }}
+"""
+
+
+def _duration(script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG001  # the same for all
+    # Beyond 292 years the nanoseconds do not fit a long.
+    return f"""\
+  def start = {script.get("event.start")};
+  def end = {script.get("event.end")};
+  if (start != null && end != null) {{
+    long ms = isoMs((String)end) - isoMs((String)start);
+    if (ms >= 0L && ms < 9223372036854L) {{ {script.put("event.duration", "ms * 1000000L")} }}
+  }}
+"""
+
+
+DERIVATIONS: Mapping[str, Derivation] = {
+    "network_direction": Derivation(
+        ("source.ip", "destination.ip"), ("network.direction",), _direction, options=("networks",)
+    ),
+    "network_type": Derivation(("source.ip",), ("network.type",), _ip_version),
+    "event_duration": Derivation(("event.start", "event.end"), ("event.duration",), _duration),
+}
+"""Name in a description -> derivation."""
+
+
+def related(fields: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    """Return which of a dataset's fields go to each `related` field."""
+    rules: Mapping[str, Callable[[str, str], bool]] = {
+        "related.ip": lambda _, kind: kind == "ip",
+        "related.user": lambda name, _: name == "user.name" or name.endswith(".user.name")
+        or name in ("user.target.name", "user.effective.name", "user.changes.name"),
+        "related.hosts": lambda name, _: name in _HOSTS or (name.endswith(".domain") and name.split(".")[0] in _ENDS),
+        "related.hash": lambda name, _: ".hash." in name,
+    }  # fmt: skip
+    found = {
+        target: tuple(name for name, kind in fields.items() if rule(name, kind) and not name.startswith("related."))
+        for target, rule in rules.items()
+    }
+    return {target: names for target, names in found.items() if names}
+
+
+_ENDS = frozenset({"source", "destination", "client", "server", "url"})
+_HOSTS = frozenset({"host.name", "host.hostname", "observer.hostname", "dns.question.name"})
+
+
+def write_related(script: Script, fields: Mapping[str, str]) -> str:
+    """Return the statements that collect addresses, users, hosts and hashes under `related`, each once."""
+    lines = []
+    for target, names in related(fields).items():
+        parent, _, name = target.rpartition(".")
+        lines += [
+            f"  relate({script.object(parent)}, {literal(name)}, {script.get(field)});\n" for field in names
+        ]
+    return "".join(lines)

@@ -1,0 +1,309 @@
+"""Reading datasets from their folders, checking everything, and telling every problem with file and line."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch import yamlfile
+from sigmawatch.datasets.derive import DERIVATIONS
+from sigmawatch.datasets.mapping import read_assignments, read_cases, read_mappings
+from sigmawatch.datasets.model import Dataset, Description, FieldInfo, Sample
+from sigmawatch.datasets.parsers import read_parsers
+from sigmawatch.datasets.reader import Reader
+from sigmawatch.datasets.values import VALUE_TYPES
+from sigmawatch.ecs import allowed_values, ecs_type
+from sigmawatch.errors import ContentError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sigmawatch.datasets.mapping import FieldMapping
+
+__all__ = ["base_fields", "emitted_fields", "load_dataset", "load_datasets", "samples"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+_FIELD = re.compile(r"@?[A-Za-z_][\w-]*(\.[A-Za-z0-9_][\w-]*)*")
+_KEYS = frozenset(
+    {
+        "name", "title", "description", "module", "logsources", "message", "parse", "set", "fields", "tables",
+        "cases", "timestamp", "derive",
+    }
+)  # fmt: skip
+_TYPES = frozenset(
+    {
+        "boolean", "constant_keyword", "date", "flattened", "float", "geo_point", "ip", "keyword", "long",
+        "match_only_text", "nested", "object", "scaled_float", "wildcard",
+    }
+)  # fmt: skip
+
+
+@cache
+def base_fields() -> Mapping[str, FieldInfo]:
+    """Return the fields that any dataset's documents may have, by name."""
+    problems: list[Problem] = []
+    found = _read_fields(Path(__file__).with_name("base.yml"), problems)
+    if problems:
+        raise ContentError(problems)
+    return found
+
+
+def load_datasets(root: Path) -> list[Dataset]:
+    """Load every dataset below a folder, sorted by name. Raises ContentError with the problems of all of them."""
+    problems: list[Problem] = []
+    found = []
+    for path in sorted(root.glob("*/dataset.yml")):
+        try:
+            found.append(load_dataset(path.parent))
+        except ContentError as error:
+            problems += error.problems
+    if problems:
+        raise ContentError(problems)
+    return sorted(found, key=lambda dataset: dataset.name)
+
+
+def load_dataset(folder: Path) -> Dataset:
+    """Load the dataset of a folder. Raises ContentError with every problem found, each with file and line."""
+    problems: list[Problem] = []
+    path = folder / "dataset.yml"
+    reader = Reader(yamlfile.load(path), None, problems)
+    reader = Reader(reader.document, reader.document.data, problems)
+    reader.is_mapping(_KEYS)
+    name = reader.text("name")
+    if name != folder.name or not _NAME.fullmatch(name):
+        (reader.get("name") or reader).problem(
+            f"the dataset's name {name!r} must be that of its folder, {folder.name!r}",
+            hint="small letters, digits, `_`, and at least one point: flow.aws_vpc",
+        )
+    own = _read_fields(folder / "fields.yml", problems)
+    body = _read_description(reader)
+    _check(reader, body, {**base_fields(), **own})
+    _check_folder(folder, problems)
+    logsources = _read_logsources(reader)
+    dataset = Dataset(
+        name=name,
+        title=reader.text("title"),
+        description=reader.text("description"),
+        logsources=logsources,
+        folder=folder,
+        fields={field: info.type for field, info in {**base_fields(), **own}.items()},
+        field_info=own,
+        body=body,
+    )
+    if problems:
+        raise ContentError(problems)
+    return dataset
+
+
+def samples(dataset: Dataset) -> list[Sample]:
+    """Return the samples of a dataset by name. Raises ContentError for one that cannot be read."""
+    return [_read_sample(path) for path in sorted((dataset.folder / "samples").glob("*.log"))]
+
+
+def _read_sample(path: Path) -> Sample:
+    try:
+        # Only the line feed ends a line here: the form feeds and separators inside log lines are content.
+        lines = tuple(line for line in path.read_text(encoding="utf-8").split("\n") if line.strip())
+        expected_path = path.with_suffix(".expected.json")
+        expected = None
+        if expected_path.is_file():
+            expected = tuple(json.loads(expected_path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ContentError([Problem(f"not a readable sample: {error}", path, code="sample")]) from error
+    return Sample(path.stem, path, lines, expected)
+
+
+def _check_folder(folder: Path, problems: list[Problem]) -> None:
+    if not any((folder / "samples").glob("*.log")):
+        problems.append(
+            Problem("the dataset has no samples", folder / "samples", hint="add samples/NAME.log", code="no-samples")
+        )
+    if not (folder / "README.md").is_file():
+        problems.append(Problem("the dataset has no README.md", folder, code="no-readme"))
+
+
+def _read_fields(path: Path, problems: list[Problem]) -> Mapping[str, FieldInfo]:
+    """Read `fields.yml`: ECS fields as a list, own fields with their type and description."""
+    try:
+        document = yamlfile.load(path)
+    except ContentError as error:
+        problems += error.problems
+        return {}
+    reader = Reader(document, document.data, problems)
+    reader.is_mapping({"ecs", "own"})
+    found: dict[str, FieldInfo] = {}
+    listed = reader.get("ecs")
+    for element in listed.elements() if listed else ():
+        name = element.as_text()
+        mapping_type = ecs_type(name)
+        if mapping_type is None:
+            element.problem(f"{name!r} is not an ECS field", hint="own fields stand under `own`", code="unknown-field")
+        else:
+            found[name] = FieldInfo(mapping_type)
+    own = reader.get("own")
+    for name, member in own.items() if own else ():
+        if not member.is_mapping({"type", "description"}):
+            continue
+        mapping_type = member.text("type", default="keyword")
+        if mapping_type not in _TYPES:
+            member.problem(f"{mapping_type!r} is no mapping type", hint=f"known: {', '.join(sorted(_TYPES))}")
+        if ecs_type(name) is not None:
+            member.problem(f"{name!r} is an ECS field", hint="list it under `ecs`; its type is ECS's")
+        if not _FIELD.fullmatch(name):
+            member.problem(f"{name!r} is no field name")
+        found[name] = FieldInfo(mapping_type, member.text("description"))
+    return found
+
+
+def _read_logsources(reader: Reader) -> tuple[Mapping[str, str], ...]:
+    listed = reader.get("logsources")
+    if listed is None:
+        reader.problem("'logsources' is missing", code="missing-key")
+        return ()
+    found = []
+    for element in listed.elements():
+        if element.is_mapping({"category", "product", "service"}):
+            found.append({key: member.as_text() for key, member in element.items()})
+    return tuple(found)
+
+
+def _read_description(reader: Reader) -> Description:
+    parse, fields, cases, fixed = (reader.get(key) for key in ("parse", "fields", "cases", "set"))
+    if parse is None:
+        reader.problem("'parse' is missing", code="missing-key")
+    parsers = read_parsers(parse) if parse else ()
+    own = read_mappings(fields) if fields else ()
+    message = reader.text("message", default="remove")
+    if message not in ("text", "remove"):
+        reader.at("message").problem("message: expected text or remove")
+    tables: dict[str, Mapping[str, str]] = {}
+    for name in reader.mapping("tables"):
+        table = reader.at("tables").at(name)
+        if table.is_mapping():
+            tables[name] = {key: table.at(key).as_text() for key in table.data}
+    return Description(
+        module=reader.text("module"),
+        message=message,
+        parsers=parsers,
+        set=read_assignments(fixed) if fixed else {},
+        own=own,
+        tables=tables,
+        cases=read_cases(cases) if cases else (),
+        timestamp=reader.texts("timestamp"),
+        derive=reader.texts("derive"),
+    )
+
+
+def emitted_fields(body: Description) -> Mapping[str, FieldMapping | None]:
+    """Return every field that a description writes, with the mapping that does where there is one."""
+    found: dict[str, FieldMapping | None] = dict.fromkeys(body.set)
+    for parser in body.parsers:
+        found.update(dict.fromkeys(parser.emits))
+    for case in body.cases:
+        found.update(dict.fromkeys([*case.set, *case.add]))
+    for name in body.derive:
+        if name in DERIVATIONS:
+            found.update(dict.fromkeys(DERIVATIONS[name].emits))
+    for mapping in body.mappings:
+        if mapping.type in VALUE_TYPES:
+            found.update(dict.fromkeys(VALUE_TYPES[mapping.type].emits(mapping), mapping))
+    return found
+
+
+def _check(reader: Reader, body: Description, declared: Mapping[str, FieldInfo]) -> None:
+    """Check what a description says against itself, the declared fields, and ECS."""
+    _check_mappings(reader, body, declared)
+    raw = {value for parser in body.parsers for value in parser.raw_values}
+    for index, case in enumerate(body.cases):
+        for name in case.when:
+            if name not in raw:
+                reader.at("cases").at(index).problem(f"no parser finds a raw value {name!r}", code="unknown-raw")
+    for name in body.derive:
+        if name not in DERIVATIONS:
+            reader.at("derive").problem(f"unknown derivation {name!r}", hint=f"known: {', '.join(DERIVATIONS)}")
+    for field, mapping in emitted_fields(body).items():
+        if mapping is None and field not in declared:
+            _place(reader, field).problem(
+                f"{field!r} is emitted but not declared in fields.yml", code="undeclared-field"
+            )
+    for field in body.timestamp:
+        if field not in declared or declared[field].type != "date":
+            reader.at("timestamp").problem(f"{field!r} is no declared date field")
+    for field, content in _fixed_values(body):
+        allowed = allowed_values(field)
+        values = content if isinstance(content, (list, tuple)) else [content]
+        for element in values:
+            if allowed is not None and element not in allowed:
+                _place(reader, field).problem(
+                    f"ECS does not allow {element!r} in {field}", hint=f"allowed: {', '.join(sorted(allowed))}"
+                )
+
+
+def _place(reader: Reader, field: str) -> Reader:
+    """Return where in the file a fixed value of a field stands, as far as that is known."""
+    for key in ("set", "cases", "parse"):
+        member = reader.get(key)
+        if member is not None:
+            found = _find(member, field)
+            if found is not None:
+                return found
+    return reader
+
+
+def _find(reader: Reader, field: str) -> Reader | None:
+    if isinstance(reader.data, dict):
+        if field in reader.data:
+            return reader.at(field)
+        children: Sequence[Any] = list(reader.data)
+    elif isinstance(reader.data, list):
+        children = range(len(reader.data))
+    else:
+        return None
+    for key in children:
+        found = _find(reader.at(key), field)
+        if found is not None:
+            return found
+    return None
+
+
+def _fixed_values(body: Description) -> list[tuple[str, Any]]:
+    found = list(body.set.items())
+    for case in body.cases:
+        found += [*case.set.items(), *case.add.items()]
+    for parser in body.parsers:
+        for pattern in getattr(parser, "patterns", ()):
+            found += pattern.set.items()
+    return found
+
+
+def _check_mappings(reader: Reader, body: Description, declared: Mapping[str, FieldInfo]) -> None:
+    raw = {value for parser in body.parsers for value in parser.raw_values}
+    for mapping in body.mappings:
+        member = reader.get("fields")
+        place = (member.get(mapping.raw) if member else None) or reader
+        if mapping.raw not in raw:
+            place.problem(f"no parser finds a raw value {mapping.raw!r}", code="unknown-raw")
+        if mapping.differs_from and mapping.differs_from not in raw:
+            place.problem(f"no parser finds a raw value {mapping.differs_from!r}", code="unknown-raw")
+        value_type = VALUE_TYPES.get(mapping.type)
+        if value_type is None:
+            place.problem(
+                f"unknown type of value {mapping.type!r}", hint=f"known: {', '.join(sorted(VALUE_TYPES))}"
+            )
+            continue
+        if mapping.type == "lookup" and mapping.table not in body.tables:
+            place.problem(f"there is no table {mapping.table!r}", hint="tables stand under `tables`")
+        for field in value_type.emits(mapping):
+            info = declared.get(field)
+            if info is None:
+                place.problem(f"{field!r} is emitted but not declared in fields.yml", code="undeclared-field")
+            elif "object" not in value_type.fits and info.type not in value_type.fits:
+                place.problem(
+                    f"{field!r} is {info.type}, which a value of type {mapping.type!r} does not fit",
+                    hint=f"it fits {', '.join(sorted(value_type.fits))}",
+                    code="type",
+                )
+

@@ -1,0 +1,127 @@
+"""A dataset: one kind of log, as its folder describes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from sigmawatch.datasets.mapping import Case, FieldMapping
+    from sigmawatch.datasets.parsers import Parser
+
+__all__ = ["Dataset", "Description", "FieldInfo", "Sample"]
+
+
+@dataclass(frozen=True)
+class FieldInfo:
+    """A field that a dataset emits."""
+
+    type: str
+    """Its mapping type, as ECS writes it; what an engine without that type uses instead is for `templates`."""
+    description: str = ""
+    """What a vendor's own field means; empty for ECS fields."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """How raw lines become documents."""
+
+    module: str
+    """`event.module`."""
+    message: str
+    """What becomes of `message`: `text` keeps what the parsers left of the line, `remove` takes it away."""
+    parsers: tuple[Parser, ...]
+    """The steps that take a line apart."""
+    set: Mapping[str, Any]
+    """Fields with the same value in every parsed document."""
+    own: tuple[FieldMapping, ...]
+    """What becomes of raw values, as the description says."""
+    tables: Mapping[str, Mapping[str, str]]
+    """Tables that translate values."""
+    cases: tuple[Case, ...]
+    """What follows from certain values."""
+    timestamp: tuple[str, ...]
+    """Date fields that are the time of the event, the first that is there; empty: a mapping sets `@timestamp`."""
+    derive: tuple[str, ...]
+    """Names of the derivations."""
+
+    @property
+    def mappings(self) -> tuple[FieldMapping, ...]:
+        """What becomes of all raw values, those that the parsers know themselves first."""
+        return (*(mapping for parser in self.parsers for mapping in parser.mappings), *self.own)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One kind of log: where it comes from, what its documents hold, and how they are made."""
+
+    name: str
+    """E.g. `flow.aws_vpc`; also `event.dataset`."""
+    title: str
+    description: str
+    logsources: tuple[Mapping[str, str], ...]
+    """The Sigma logsources that it serves, each with some of category, product and service."""
+    folder: Path
+    fields: Mapping[str, str]
+    """Every field its documents may have -> mapping type, as ECS writes it."""
+    field_info: Mapping[str, FieldInfo] = field(repr=False)
+    """Those that are its own, beside the ones all datasets have."""
+    body: Description = field(repr=False)
+    """How its documents are made."""
+
+    @property
+    def pipeline_id(self) -> str:
+        """Name of its ingest pipeline, which is also the name of its component template."""
+        return f"sigmawatch-{self.name}"
+
+    @property
+    def index_pattern(self) -> str:
+        """All its data streams, whatever their namespace."""
+        return f"logs-{self.name}-*"
+
+    def data_stream(self, namespace: str = "default") -> str:
+        """Return the name of its data stream in a namespace."""
+        return f"logs-{self.name}-{namespace}"
+
+    def documents(self, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """Yield the documents to index for the lines of a file, in order.
+
+        A line that declares the format of those after it (a header) is remembered, and told with each of them: a
+        pipeline sees one document at a time. The line itself is yielded too; the pipeline drops it. Blank lines are
+        left out.
+        """
+        from sigmawatch.datasets.parsers.columns import FORMAT_FIELD
+
+        declared: str | None = None
+        for line in lines:
+            text = line.rstrip("\r\n")
+            if not text.strip():
+                continue
+            header = next((found for step in self.body.parsers if (found := step.declared_format(text))), None)
+            if header is not None:
+                declared = header
+                yield {"message": text}
+            elif declared is None:
+                yield {"message": text}
+            else:
+                yield {"message": text, FORMAT_FIELD: declared}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Lines of a log with the documents that must come of them."""
+
+    name: str
+    path: Path
+    """The file with the lines."""
+    lines: tuple[str, ...]
+    expected: tuple[dict[str, Any] | None, ...] | None
+    """One document a line, None for a line that is dropped; None where nobody wrote them yet."""
+
+    @property
+    def expected_path(self) -> Path:
+        """The file with the expected documents."""
+        return self.path.with_suffix(".expected.json")

@@ -1,0 +1,135 @@
+"""Messages of many shapes: the first template that fits says what the message means.
+
+    - patterns:
+        prefixes: ["error: "]         # taken off before matching, the first that fits
+        suffixes: [" [preauth]"]
+        list:
+          - match: Failed {method} for {user*} from {address} port {port} ssh2    # or a list of templates
+            set: {event.action: ssh_login, event.outcome: failure}
+        unmatched: {error: not an sshd line, unless: syslog.program}
+
+A message that no template fits is an event all the same when the raw value `unless` was found (or no `unmatched` is
+given), else the line is refused with the words of `error`. The raw value `pattern` is the number of the entry that
+fitted, from 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch.datasets.mapping import FieldMapping, assignments, read_assignments
+from sigmawatch.datasets.parsers.templates import Template, TemplateError, parse_template
+from sigmawatch.datasets.script import java_length, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sigmawatch.datasets.reader import Reader
+    from sigmawatch.datasets.script import Script
+
+__all__ = ["Pattern", "Patterns", "read"]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Templates of one meaning."""
+
+    templates: tuple[Template, ...]
+    """Tried in this order."""
+    set: Mapping[str, Any]
+    """Fields that follow from the shape alone."""
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """An ordered list of message shapes."""
+
+    patterns: tuple[Pattern, ...]
+    """Tried in this order."""
+    prefixes: tuple[str, ...]
+    """Texts before the message that no template names."""
+    suffixes: tuple[str, ...]
+    """Texts behind it."""
+    error: str
+    """What is said of a line that no template fits; empty: it is an event."""
+    unless: str
+    """The raw value whose presence makes such a line an event all the same."""
+    kind: str = "patterns"
+    options: Sequence[str] = ()
+    mappings: Sequence[FieldMapping] = ()
+    drops: bool = False
+
+    @property
+    def raw_values(self) -> Sequence[str]:
+        """The captures."""
+        return tuple(
+            dict.fromkeys(
+                capture.name
+                for pattern in self.patterns
+                for template in pattern.templates
+                for capture in template.captures
+            )
+        )
+
+    @property
+    def emits(self) -> Mapping[str, Any]:
+        """What the patterns set."""
+        return {field: value for pattern in self.patterns for field, value in pattern.set.items()}
+
+    def declared_format(self, line: str) -> str | None:  # noqa: ARG002  # the protocol's signature
+        """Messages declare nothing."""
+        return None
+
+    def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # as above
+        """Write a function for each template and one that tries them in order."""
+        calls = []
+        for number, pattern in enumerate(self.patterns, 1):
+            script.function(f"accept{number}", "void", "Map[] o", assignments(script, pattern.set))
+            for index, template in enumerate(pattern.templates):
+                name = f"match{number}_{index}"
+                body = template.write(script, f"  accept{number}(o);\n" if pattern.set else "")
+                script.function(name, "boolean", "String s, String[] f, Map[] o", body)
+                calls.append(f"  if ({name}(s, f, o)) {{ return true; }}")
+        script.function("match", "boolean", "String s, String[] f, Map[] o", "\n".join([*calls, "  return false;"]))
+        lines = ["String core = text;"]
+        for text, test, cut in (
+            *((text, "startsWith", f"core.substring({java_length(text)})") for text in self.prefixes),
+            *((text, "endsWith", f"core.substring(0, core.length() - {java_length(text)})") for text in self.suffixes),
+        ):
+            lines.append(f"if (core.{test}({literal(text)})) {{ core = {cut}; }}")
+        unmatched = ""
+        if self.error:
+            known = f" && {script.slot(self.unless)} == null" if self.unless else ""
+            unmatched = f"if (!match(core, f, o){known}) {{ {script.fault} = {literal(self.error)}; }}"
+        lines.append(unmatched or "match(core, f, o);")
+        return "\n".join(lines) + "\n"
+
+
+def read(reader: Reader) -> Patterns:
+    """Read the settings of a patterns step."""
+    reader.is_mapping({"list", "prefixes", "suffixes", "unmatched"})
+    patterns = []
+    entries = reader.get("list")
+    if entries is None:
+        reader.problem("'list' is missing", code="missing-key")
+    for entry in entries.elements() if entries else ():
+        if not entry.is_mapping({"match", "set"}):
+            continue
+        templates = []
+        match = entry.get("match")
+        if match is None:
+            entry.problem("'match' is missing", code="missing-key")
+        for element in match.elements() if match else ():
+            try:
+                templates.append(parse_template(element.as_text()))
+            except TemplateError as error:
+                element.problem(f"broken pattern: {error}", code="pattern")
+        settings = entry.get("set")
+        patterns.append(Pattern(tuple(templates), read_assignments(settings) if settings else {}))
+    unmatched = reader.get("unmatched")
+    if unmatched is not None and unmatched.is_mapping({"error", "unless"}):
+        error, unless = unmatched.text("error"), unmatched.text("unless", default="")
+    else:
+        error, unless = "", ""
+    return Patterns(tuple(patterns), reader.texts("prefixes"), reader.texts("suffixes"), error, unless)

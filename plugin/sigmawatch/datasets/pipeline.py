@@ -1,0 +1,239 @@
+"""From a description to an ingest pipeline: one Painless script, the user's hook, and what keeps a failed document.
+
+The text is the same for Elasticsearch 8/9 and OpenSearch 2/3, so it uses only what both have. Three layers keep a
+document whatever happens: the script's own problems (below), its catch for what the description's author did not
+think of, and the pipeline's `on_failure` for what a script cannot catch (the engine's loop and regex limits).
+
+Two kinds of trouble are told apart. A **field problem** leaves one field out and is listed in `error.message`; the
+event stays an event, and rules see it. A line that does not fit its format **as a whole** (wrong number of columns, no
+syslog line of that program, an unusable required field, or more than `MAX_FIELD_PROBLEMS` field problems, which means
+that the columns are others than declared) is an `event.kind: pipeline_error` with the reason in `error.message`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch.datasets.derive import DERIVATIONS, write_related
+from sigmawatch.datasets.load import emitted_fields
+from sigmawatch.datasets.mapping import assignments, write_cases
+from sigmawatch.datasets.script import MAX_SOURCE_BYTES, Script, literal
+from sigmawatch.datasets.values import ENVIRONMENT, TIME_SLOT, write_mapping
+from sigmawatch.ecs import ecs_version
+from sigmawatch.errors import ContentError, Problem, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sigmawatch.datasets.model import Dataset
+
+__all__ = ["MAX_FIELD_PROBLEMS", "build_pipeline", "hook_id", "without_hook"]
+
+MAX_FIELD_PROBLEMS = 2
+"""With more unusable fields than this, a line is not taken for one of its format."""
+
+_ARGUMENTS = "f, o, problems, params, now"
+_STATEMENTS_A_FUNCTION = 15
+"""Small functions: the JVM does not compile methods beyond 8,000 bytes of code."""
+
+
+def hook_id(dataset: Dataset) -> str:
+    """Return the name of the user's own pipeline, which is called after ours."""
+    return f"{dataset.pipeline_id}@custom"
+
+
+def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the body of a dataset's ingest pipeline.
+
+    Options are those of its parsers and derivations: `format` (the order of columns), `timezone` (of stamps that have
+    none), `networks` (what is inside, as CIDR). Raises UsageError for an option that the dataset does not have or a
+    value that makes no sense, ContentError when the script becomes larger than engines accept.
+    """
+    options = dict(options or {})
+    known = {
+        option
+        for part in (*dataset.body.parsers, *(DERIVATIONS[name] for name in dataset.body.derive))
+        for option in part.options
+    }
+    for option in options:
+        if option not in known:
+            raise UsageError(
+                f"{dataset.name} has no option {option!r}", hint=f"It has: {', '.join(sorted(known)) or 'none'}."
+            )
+    script = Script()
+    source = script.text(_main(dataset, script, options))
+    if len(source.encode()) > MAX_SOURCE_BYTES:
+        raise ContentError(
+            [
+                Problem(
+                    f"the script has {len(source.encode()):,} bytes; engines accept {MAX_SOURCE_BYTES:,}",
+                    dataset.folder / "dataset.yml",
+                    hint="move values into tables",
+                    code="script-size",
+                )
+            ]
+        )
+    hook: dict[str, Any] = {"name": hook_id(dataset), "tag": "custom"}
+    processors: list[dict[str, Any]] = [
+        {"script": {"tag": "parse", "lang": "painless", "source": source, "params": script.params}}
+    ]
+    if any(parser.drops for parser in dataset.body.parsers):
+        processors.append({"drop": {"tag": "header", "if": "ctx._drop != null"}})
+    hook_failed = [_append_error(f"pipeline {hook_id(dataset)} failed")]
+    processors.append({"pipeline": {**hook, "on_failure": hook_failed}})
+    return {
+        "description": f"{dataset.title}: raw lines to ECS {ecs_version()}",
+        "processors": processors,
+        "on_failure": [
+            *_rescue(dataset),
+            {"pipeline": {**hook, "on_failure": hook_failed}},
+        ],
+    }
+
+
+def without_hook(pipeline: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a pipeline body that does not call the user's hook.
+
+    For `_simulate` with the body given inline: the hook need not exist on that engine, and where it does, what the
+    user added is not what a sample expects.
+    """
+    return {
+        **pipeline,
+        **{
+            key: [processor for processor in pipeline[key] if "pipeline" not in processor]
+            for key in ("processors", "on_failure")
+        },
+    }
+
+
+def _append_error(text: str) -> dict[str, Any]:
+    return {"append": {"field": "error.message", "value": [text], "ignore_failure": True}}
+
+
+def _rescue(dataset: Dataset) -> list[dict[str, Any]]:
+    """Return the processors for a document whose script broke off: it is kept, and says so.
+
+    Each may fail by itself (a shipper's `event` that is a text) without the others being skipped.
+    """
+    return [
+        {"set": {"tag": "rescue-kind", "field": "event.kind", "value": "pipeline_error", "ignore_failure": True}},
+        {"set": {"tag": "rescue-dataset", "field": "event.dataset", "value": dataset.name, "ignore_failure": True}},
+        _append_error("the script reached a limit of the engine"),
+        # The script sets these before it looks at the line; they are missing only when it could not run at all.
+        {
+            "rename": {
+                "tag": "rescue-original",
+                "field": "message",
+                "target_field": "event.original",
+                "ignore_missing": True,
+                "ignore_failure": True,
+            }
+        },
+        {
+            "set": {
+                "tag": "rescue-time",
+                "field": "@timestamp",
+                "value": "{{{_ingest.timestamp}}}",
+                "override": False,
+                "ignore_failure": True,
+            }
+        },
+    ]
+
+
+def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
+    body = dataset.body
+    for name, table in body.tables.items():
+        script.params[f"table.{name}"] = dict(table)
+    # A header is worth having even when what follows it is not understood; other fields are only read from a line of
+    # the format, for in any other they would be filed wrongly.
+    written: dict[str, list[str]] = {"header": [], "required": [], "fields": []}
+    for number, mapping in enumerate(body.mappings):
+        kind = "required" if mapping.required else "fields" if mapping in body.own else "header"
+        written[kind].append(write_mapping(script, mapping, number))
+    cases = write_cases(script, body.cases)
+    steps = "".join(f"if ({script.fault} == null) {{\n{parser.write(script, options)}}}\n" for parser in body.parsers)
+    time = script.slot(TIME_SLOT)
+    times = "".join(f"  if ({time} == null) {{ {time} = (String){script.get(field)}; }}\n" for field in body.timestamp)
+    derived = "".join(DERIVATIONS[name].write(script, options) for name in body.derive)
+    emitted = {field: dataset.fields[field] for field in emitted_fields(body) if field in dataset.fields}
+    # After the fields, so that what a document already had is related too.
+    derived += write_related(script, emitted)
+    header, required, fields, last = (
+        "".join(f"  {call}\n" for call in _functions(script, name, statements))
+        for name, statements in (*written.items(), ("derived", [times + derived]))
+    )
+    categorise = "".join(f"  {call}\n" for call in _functions(script, "cases", [cases] if cases else []))
+    original, message = script.get("event.original"), literal("message")
+    for path in _shipper_objects(dataset):
+        script.object(path)
+    event = script.object("event")
+    keep_message = f"ctx.remove({message});"
+    if body.message == "text":
+        keep_message = f"if (raw != null) {{ ctx.put({message}, text); }}"
+    # What is not understood is not categorised either.
+    uncategorised = " ".join(
+        script.remove(f"event.{name}") for name in ("action", "category", "outcome", "type")
+    )
+    return f"""\
+long now = System.currentTimeMillis();
+Map[] o = open(ctx);
+List problems = new ArrayList();
+String step = 'input';
+def raw = {original};
+if (raw == null) {{ raw = ctx.remove('event.original'); }}
+if (raw == null) {{ raw = ctx.get({message}); }}
+String text = '';
+{script.put("event.dataset", literal(dataset.name))}
+{script.put("event.module", literal(body.module))}
+{script.put("event.kind", literal("event"))}
+{script.put("event.ingested", "iso(now)")}
+{script.put("ecs.version", literal(ecs_version()))}
+ctx.put('event', {event});
+if (ctx.get('@timestamp') == null) {{ ctx.put('@timestamp', iso(now)); }}
+try {{
+if (raw == null) {{
+  {script.fault} = 'input: the document has neither message nor event.original';
+}} else {{
+  text = raw.toString();
+  {script.put("event.original", "text")}
+  text = bareLine(text);
+}}
+step = 'parse';
+{assignments(script, body.set)}{steps}step = 'fields';
+{header}if ({script.fault} == null) {{
+{required}}}
+if ({script.fault} == null) {{
+{fields}{categorise}}}
+{last}}} catch (Exception e) {{
+  {script.fault} = step + ': ' + shortened('' + e.getMessage());
+}}
+if ({script.fault} == null && problems.size() > {MAX_FIELD_PROBLEMS}) {{
+  {script.fault} = 'fields: the line does not fit its format';
+}}
+if ({script.fault} != null) {{
+  problems.add(0, {script.fault});
+  {script.put("event.kind", literal("pipeline_error"))}
+  {uncategorised}
+}}
+if (!problems.isEmpty()) {{ {script.put("error.message", "problems")} }}
+ctx.put('@timestamp', {time} != null ? {time} : shipperTime(ctx.get('@timestamp'), now));
+{keep_message}
+close(o);
+"""
+
+
+def _shipper_objects(dataset: Dataset) -> list[str]:
+    """Return the objects at the top that a mapping expects, so that a shipper's text in their place does no harm."""
+    return sorted({field.partition(".")[0] for field in dataset.fields if "." in field})
+
+
+def _functions(script: Script, name: str, statements: list[str]) -> list[str]:
+    """Put statements into functions of a bearable size, and return the calls."""
+    calls = []
+    for start in range(0, len(statements), _STATEMENTS_A_FUNCTION):
+        part = f"{name}{start // _STATEMENTS_A_FUNCTION}"
+        body = "".join(statements[start : start + _STATEMENTS_A_FUNCTION])
+        script.function(part, "void", ENVIRONMENT, body)
+        calls.append(f"{part}({_ARGUMENTS});")
+    return calls

@@ -1,0 +1,148 @@
+"""Writing the Painless script of a pipeline: slots for raw values, objects to write to, functions, literals.
+
+The script is text that a server compiles, so what a description says gets into it only through `literal`. Raw values
+live in an array of texts (`f[3]`) and the objects of the document in an array of maps (`o[2]`): the positions are
+known when the script is written, and an array access is the cheapest thing Painless has.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MAX_SOURCE_BYTES", "Script", "java_length", "literal"]
+
+MAX_SOURCE_BYTES = 65_535
+"""What both engines accept as a script's source (`script.max_size_in_bytes`)."""
+
+_FUNCTION = re.compile(r"^[A-Za-z][\w\[\]]* (\w+)\([^)]*\) \{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
+_WORD = re.compile(r"\b[A-Za-z]\w*(?=\()")
+_COMMENT = re.compile(r"^\s*//.*\n", re.MULTILINE)
+
+
+def literal(value: str | bool | int | None) -> str:
+    """Return a value as Painless source.
+
+    Painless knows two escapes in a quoted text, for the quote and for the backslash; every other character,
+    line breaks included, stands for itself.
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return f"{value}L"
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def java_length(text: str) -> int:
+    """Return the length of a text as Java counts it."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+@cache
+def _library() -> Mapping[str, str]:
+    """Return the functions of the `painless` folder by name, without comments."""
+    functions: dict[str, str] = {}
+    for path in sorted((Path(__file__).parent / "painless").glob("*.painless")):
+        for match in _FUNCTION.finditer(_COMMENT.sub("", path.read_text(encoding="utf-8"))):
+            functions[match[1]] = match[0]
+    return functions
+
+
+class Script:
+    """A script being written."""
+
+    def __init__(self) -> None:
+        self.params: dict[str, Any] = {}
+        """Tables that the script reads; the engine keeps them, they are not rebuilt for every document."""
+        self._slots: dict[str, int] = {"": 0}  # slot 0 says why the line as a whole is refused
+        self._objects: dict[str, int] = {"": 0}  # object 0 is the document itself
+        self._functions: dict[str, str] = {}
+
+    @property
+    def fault(self) -> str:
+        """The place of the reason why the whole line is refused; null while it is not."""
+        return "f[0]"
+
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """Raw value -> its slot."""
+        return {name: slot for name, slot in self._slots.items() if name}
+
+    def slot(self, name: str) -> str:
+        """Return the place of a raw value: a text, or null."""
+        return f"f[{self._slots.setdefault(name, len(self._slots))}]"
+
+    def object(self, path: str) -> str:
+        """Return the place of an object of the document, e.g. of `source.nat`; parents come before children."""
+        if path not in self._objects:
+            self.object(path.rpartition(".")[0])
+            self._objects[path] = len(self._objects)
+        return f"o[{self._objects[path]}]"
+
+    def put(self, field: str, expression: str) -> str:
+        """Return the statement that sets a field."""
+        parent, _, name = field.rpartition(".")
+        return f"{self.object(parent)}.put({literal(name)}, {expression});"
+
+    def get(self, field: str) -> str:
+        """Return the expression of a field's value, null where it has none."""
+        parent, _, name = field.rpartition(".")
+        return f"{self.object(parent)}.get({literal(name)})"
+
+    def remove(self, field: str) -> str:
+        """Return the statement that takes a field away."""
+        parent, _, name = field.rpartition(".")
+        return f"{self.object(parent)}.remove({literal(name)});"
+
+    def add(self, field: str, expression: str) -> str:
+        """Return the statement that adds a value to a list field, once."""
+        parent, _, name = field.rpartition(".")
+        return f"addOnce({self.object(parent)}, {literal(name)}, {expression});"
+
+    def table(self, name: str, table: object) -> str:
+        """Put a table into `params` and return the expression for it inside a function."""
+        self.params[name] = table
+        return f"p.get({literal(name)})"
+
+    def function(self, name: str, result: str, parameters: str, body: str) -> None:
+        """Add a function of this script's own."""
+        self._functions[name] = f"{result} {name}({parameters}) {{\n{body.rstrip()}\n}}\n"
+
+    def text(self, main: str) -> str:
+        """Return the whole source: the functions that `main` needs, then `main`."""
+        self._functions["open"] = self._open()
+        self._functions["close"] = self._close()
+        known = {**_library(), **self._functions}
+        needed: set[str] = set()
+        waiting = [main]
+        while waiting:
+            for name in _WORD.findall(waiting.pop()):
+                if name in known and name not in needed:
+                    needed.add(name)
+                    waiting.append(known[name])
+        functions = [known[name] for name in known if name in needed]
+        size = f"String[] f = new String[{len(self._slots)}];\n"
+        return "".join(functions) + size + main
+
+    def _open(self) -> str:
+        lines = [f"  Map[] o = new Map[{len(self._objects)}];", "  o[0] = d;"]
+        for path, index in self._objects.items():
+            if path:
+                parent, _, name = path.rpartition(".")
+                lines.append(f"  o[{index}] = objectAt(o[{self._objects[parent]}], {literal(name)});")
+        return "Map[] open(Map d) {\n" + "\n".join(lines) + "\n  return o;\n}\n"
+
+    def _close(self) -> str:
+        lines = []
+        for path, index in reversed(self._objects.items()):
+            if path:
+                parent, _, name = path.rpartition(".")
+                lines.append(f"  attach(o[{self._objects[parent]}], {literal(name)}, o[{index}]);")
+        return "void close(Map[] o) {\n" + "\n".join(lines) + "\n}\n"

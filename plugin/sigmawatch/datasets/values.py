@@ -1,0 +1,240 @@
+"""The types of value: how a raw text becomes what a field holds. A new type is one entry in `VALUE_TYPES`.
+
+A value that is not of its type leaves its field out and is noted among the document's `problems`; only for a mapping
+that is `required` it refuses the line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from sigmawatch.datasets.script import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from sigmawatch.datasets.mapping import FieldMapping
+    from sigmawatch.datasets.script import Script
+
+__all__ = ["ENVIRONMENT", "TIME_SLOT", "VALUE_TYPES", "ValueType", "write_mapping"]
+
+TIME_SLOT = "@timestamp"
+"""The slot for the time of the event: the document's own `@timestamp` is the shipper's until the end of the script."""
+
+_TEXTS = frozenset({"keyword", "wildcard", "match_only_text", "constant_keyword"})
+
+
+class ValueType(Protocol):
+    """How a raw text becomes what a field holds."""
+
+    @property
+    def fits(self) -> frozenset[str]:
+        """Mapping types of the fields it may go to."""
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return the fields that a mapping of this type writes."""
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Return the statements that turn the text `v` into fields; `fail` stands for a value that is unusable."""
+
+
+def _complaint(script: Script, mapping: FieldMapping, what: str) -> str:
+    """Return the statement for an unusable value."""
+    text = literal(f"{mapping.raw}: {what}")
+    if mapping.required:
+        return f"{script.fault} = {text};"
+    return "" if mapping.quiet else f"problems.add({text});"
+
+
+def _put(script: Script, mapping: FieldMapping, field: str, expression: str) -> str:
+    if field == "@timestamp":
+        return f"{script.slot(TIME_SLOT)} = {expression};"
+    statement = script.put(field, expression)
+    return f"if ({script.get(field)} == null) {{ {statement} }}" if mapping.if_absent else statement
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A value that an expression of the text `v` yields, null when the text is no such value."""
+
+    fits: frozenset[str]
+    expression: str
+    """Painless; may use `v` (the text), `p` (the tables) and `now` (milliseconds)."""
+    result: str = "String"
+    """Its type in Painless."""
+    complaint: str = ""
+    """What is said of a text that is no such value; empty: every text is one."""
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return the mapping's fields."""
+        return mapping.to
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Convert, then put the value into each field."""
+        puts = " ".join(_put(script, mapping, field, "t") for field in mapping.to)
+        if not self.complaint:
+            return f"{self.result} t = {self.expression}; {puts}"
+        complaint = _complaint(script, mapping, self.complaint)
+        otherwise = f" else {{ {complaint} }}" if complaint else ""
+        return f"{self.result} t = {self.expression}; if (t != null) {{ {puts} }}{otherwise}"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment, from an expression that yields milliseconds since 1970, negative when there is none."""
+
+    expression: str
+    """Painless; may use `v`, `p` and `now`."""
+    fits: frozenset[str] = frozenset({"date"})
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return the mapping's fields."""
+        return mapping.to
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Convert, refusing what no date field would accept."""
+        puts = " ".join(_put(script, mapping, field, "t") for field in mapping.to)
+        complaint = _complaint(script, mapping, "no usable time")
+        return (
+            f"long ms = {self.expression}; if (ms >= 0L && ms <= 253402300799999L) "
+            f"{{ String t = iso(ms); {puts} }} else {{ {complaint} }}"
+        )
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One end of a connection: `address` keeps the text, `ip` or `domain` is set by what it is."""
+
+    fits: frozenset[str] = frozenset({"object"})
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return address, ip and domain of each end."""
+        return tuple(f"{end}.{name}" for end in mapping.to for name in ("address", "ip", "domain"))
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Validate the address strictly; what is none is a name."""
+        lines = ["String t = ip(v);"]
+        for end in mapping.to:
+            lines += [
+                script.put(f"{end}.address", "t == null ? v : t"),
+                f"if (t != null) {{ {script.put(f'{end}.ip', 't')} }} else if (isDomain(v)) "
+                f"{{ {script.put(f'{end}.domain', 'v.toLowerCase()')} }}",
+            ]
+        complaint = _complaint(script, mapping, "neither an IP address nor a host name")
+        if complaint:
+            lines.append(f"if (t == null && !isDomain(v)) {{ {complaint} }}")
+        return " ".join(lines)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A value that a table of the description translates."""
+
+    fits: frozenset[str] = _TEXTS
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return the mapping's fields."""
+        return mapping.to
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Look the text up."""
+        puts = " ".join(_put(script, mapping, field, "t") for field in mapping.to)
+        default = "v.toLowerCase()" if mapping.otherwise == "keep" else "null"
+        complaint = _complaint(script, mapping, "an unknown value") if mapping.otherwise == "problem" else ""
+        return (
+            f"def found = ((Map)p.get({literal(f'table.{mapping.table}')})).get(v); "
+            f"String t = found != null ? (String)found : {default}; "
+            f"if (t != null) {{ {puts} }}" + (f" else {{ {complaint} }}" if complaint else "")
+        )
+
+
+@dataclass(frozen=True)
+class Bits:
+    """The names of the bits that are set in a number."""
+
+    fits: frozenset[str] = frozenset({"keyword"})
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return the mapping's fields."""
+        return mapping.to
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Test each bit."""
+        tests = " ".join(
+            f"if ((n & {bit}L) != 0L) {{ t.add({literal(name)}); }}" for bit, name in sorted(mapping.bits.items())
+        )
+        puts = " ".join(_put(script, mapping, field, "t") for field in mapping.to)
+        # A text that is no number is told once, by the mapping that takes the number itself.
+        return (
+            f"Long number = integer(v); if (number != null) {{ long n = number.longValue(); List t = new ArrayList(); {tests} "
+            f"if (!t.isEmpty()) {{ {puts} }} }}"
+        )
+
+
+@dataclass(frozen=True)
+class SyslogPriority:
+    """The priority of a syslog line: facility times eight plus severity."""
+
+    fits: frozenset[str] = frozenset({"object"})
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return the fields below `log.syslog`."""
+        names = ("priority", "facility.code", "facility.name", "severity.code", "severity.name")
+        return tuple(f"{target}.{name}" for target in mapping.to for name in names)
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Split the number; its range was checked when the header was read."""
+        script.params["syslog.facilities"] = [
+            *(["kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp", "audit", "alert", "clock"]),
+            *(f"local{number}" for number in range(8)),
+        ]
+        script.params["syslog.severities"] = ["emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"]
+        lines = ["Long number = integer(v); long n = number.longValue(); int facility = (int)(n / 8L); int severity = (int)(n % 8L);"]
+        for target in mapping.to:
+            lines += [
+                script.put(f"{target}.priority", "n"),
+                script.put(f"{target}.facility.code", "(long)facility"),
+                script.put(f"{target}.facility.name", "((List)p.get('syslog.facilities')).get(facility)"),
+                script.put(f"{target}.severity.code", "(long)severity"),
+                script.put(f"{target}.severity.name", "((List)p.get('syslog.severities')).get(severity)"),
+            ]
+        return " ".join(lines)
+
+
+VALUE_TYPES: Mapping[str, ValueType] = {
+    "keyword": Converted(_TEXTS, "v"),
+    "lower": Converted(_TEXTS, "v.toLowerCase()"),
+    "number_text": Converted(_TEXTS, "integer(v) == null ? null : v", complaint="no whole number"),
+    "long": Converted(frozenset({"long"}), "integer(v)", "Long", "no whole number that fits"),
+    "count": Converted(frozenset({"long"}), "count(v)", "Long", "no count"),
+    "port": Converted(frozenset({"long"}), "port(v)", "Long", "no port"),
+    "ip": Converted(frozenset({"ip"}), "ip(v)", complaint="no IP address"),
+    "domain": Converted(_TEXTS, "domain(v)", complaint="no host name"),
+    "epoch": Moment("epochNumberMs(v)"),
+    "iso_time": Moment("isoMs(v)"),
+    "syslog_time": Moment("syslogMs(v, now, (String)p.get('timezone'))"),
+    "endpoint": Endpoint(),
+    "lookup": Lookup(),
+    "bits": Bits(),
+    "syslog_priority": SyslogPriority(),
+}
+"""Name in a description -> type of value."""
+
+
+ENVIRONMENT = "String[] f, Map[] o, List problems, Map p, long now"
+"""What the functions of a script are given: raw values, objects of the document, problems, tables, the present."""
+
+
+def write_mapping(script: Script, mapping: FieldMapping, number: int) -> str:
+    """Write a mapping's function, and return the statement that calls it when there is a raw value."""
+    name = f"field{number}"
+    slot = script.slot(mapping.raw)
+    body = VALUE_TYPES[mapping.type].write(script, mapping)
+    script.function(name, "void", f"String v, {ENVIRONMENT}", f"  {body}")
+    condition = f"{slot} != null"
+    if mapping.differs_from:
+        condition += f" && !{slot}.equals({script.slot(mapping.differs_from)})"
+    if mapping.unless:
+        condition += f" && !{literal(mapping.unless)}.equals({slot})"
+    missing = f" else {{ {_complaint(script, mapping, 'missing')} }}" if mapping.required else ""
+    return f"  if ({condition}) {{ {name}({slot}, f, o, problems, p, now); }}{missing}\n"
