@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Features", "probe"]
 
+_REQUIRED: dict[str, dict[str, Any]] = {
+    "scaled_float": {"scaling_factor": 10},
+    "constant_keyword": {"value": "x"},  # OpenSearch wants it, Elasticsearch takes it
+}
+"""Parameters without which a type is refused although it exists."""
 _PROBED_TYPES = ("wildcard", "constant_keyword", "match_only_text", "scaled_float")
 
 
@@ -159,9 +164,7 @@ def _refused_types(cluster: Cluster, types: tuple[str, ...]) -> frozenset[str]:
 
 
 def _takes(cluster: Cluster, types: tuple[str, ...]) -> bool:
-    fields = {
-        name: {"type": name, **({"scaling_factor": 10} if name == "scaled_float" else {})} for name in types
-    }
+    fields = {name: {"type": name, **_REQUIRED.get(name, {})} for name in types}
     template = {
         "index_patterns": ["sigmawatch-probe-of-field-types"],
         "priority": 100_000,

@@ -1,0 +1,384 @@
+"""Applying a plan: in order, a few at a time, and recorded so that the next run completes a killed one."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch import __version__
+from sigmawatch.artifact import Artifact, ArtifactKey, content_hash
+from sigmawatch.cluster import ResponseError
+from sigmawatch.deploy.kinds import all_kinds
+from sigmawatch.deploy.lock import DEFAULT_SECONDS, DeployLock
+from sigmawatch.deploy.order import waves
+from sigmawatch.deploy.plan import WRITING, Action, Change, Plan
+from sigmawatch.deploy.planner import engine_of
+from sigmawatch.deploy.registry import Entry, create_registry, fingerprint, read_registry, write_registry
+from sigmawatch.errors import ClusterError, PartlyApplied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sigmawatch.cluster import Cluster
+    from sigmawatch.deploy.kind import Body
+
+__all__ = ["ApplyResult", "ArtifactResult", "DeployIncomplete", "apply"]
+
+WRITERS = 4
+"""Requests at a time: writes queue up at the master node anyway."""
+
+_HOPELESS = frozenset({401, 429, 502, 503, 504})
+"""Statuses after which, retried as they were, the other artifacts would fail in the same way."""
+
+
+_NOT_TRIED = ClusterError("not tried")
+
+
+@dataclass(frozen=True)
+class ArtifactResult:
+    """What became of one change."""
+
+    key: ArtifactKey
+    action: Action
+    ok: bool
+    error: str = ""
+    """Why not."""
+    skipped: bool = False
+    """Not tried, because of something else that failed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON."""
+        return {
+            "kind": self.key.kind,
+            "id": self.key.id,
+            "action": self.action.value,
+            "ok": self.ok,
+            "error": self.error,
+            "skipped": self.skipped,
+        }
+
+
+@dataclass(frozen=True)
+class ApplyResult:
+    """What became of a plan: a result for each change that had work in it."""
+
+    results: tuple[ArtifactResult, ...]
+    release: str = ""
+
+    @property
+    def failed(self) -> tuple[ArtifactResult, ...]:
+        """Those that are not as they should be, skipped ones included."""
+        return tuple(result for result in self.results if not result.ok)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON."""
+        return {"release": self.release, "results": [result.to_dict() for result in self.results]}
+
+
+class DeployIncomplete(PartlyApplied):
+    """Some artifacts could not be applied; `result` says which and why."""
+
+    def __init__(self, result: ApplyResult) -> None:
+        self.result = result
+        tried = [one for one in result.failed if not one.skipped]
+        skipped = len(result.failed) - len(tried)
+        lines = [f"{len(tried)} of {len(result.results)} artifacts failed, {skipped} were skipped"]
+        lines += [f"  {one.key}: {one.error}" for one in result.failed[:20]]
+        if len(result.failed) > 20:
+            lines.append(f"  … and {len(result.failed) - 20} more")
+        super().__init__(
+            "\n".join(lines), hint="Correct the cause and deploy again: it continues from there."
+        )
+
+
+def apply(
+    cluster: Cluster,
+    plan: Plan,
+    *,
+    on_progress: Callable[[ArtifactResult, int, int], None] | None = None,
+    release: str = "",
+    lock_seconds: float = DEFAULT_SECONDS,
+) -> ApplyResult:
+    """Make a cluster what a plan says.
+
+    `on_progress` is called with each result, the number of results so far and the number there will be.
+
+    Raises UsageError when the plan was refused, DeployLocked while somebody else deploys, ClusterError when
+    the cluster changed since the plan was made or fails before anything was written, DeployIncomplete when
+    some artifacts failed. After an interrupt, what was written is recorded and the lock released.
+    """
+    plan.require_applicable()
+    if not plan.has_work:
+        return ApplyResult((), release)
+    create_registry(cluster)
+    with DeployLock(cluster, seconds=lock_seconds) as lock:
+        registry = read_registry(cluster)
+        if fingerprint(registry) != fingerprint(plan.registry):
+            raise ClusterError(
+                "another deploy finished since this plan was made",
+                hint="Plan again and look at the difference.",
+            )
+        run = _Run(cluster, plan, lock, release, on_progress)
+        run.all()
+    result = ApplyResult(tuple(run.results.values()), release)
+    if result.failed:
+        raise DeployIncomplete(result)
+    return result
+
+
+class _Run:
+    """One run of a plan: what is done so far, and whether to go on."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        plan: Plan,
+        lock: DeployLock,
+        release: str,
+        on_progress: Callable[[ArtifactResult, int, int], None] | None,
+    ) -> None:
+        self.results: dict[ArtifactKey, ArtifactResult] = {}
+        self._cluster = cluster
+        self._plan = plan
+        self._lock = lock
+        self._release = release
+        self._on_progress = on_progress
+        self._changes = {change.key: change for change in plan.changes}
+        self._total = sum(
+            change.action in WRITING or change.action in {Action.RECORD, Action.DELETE}
+            for change in plan.changes
+        )
+        self._engine = engine_of(cluster)
+        self._hopeless = ""
+        self._stop = threading.Event()
+
+    def all(self) -> None:
+        """Write wave after wave, then delete."""
+        kinds = all_kinds()
+        artifacts = [change.artifact for change in self._plan.changes if change.artifact is not None]
+        for wave in waves(artifacts, lambda artifact: kinds[artifact.kind].rank):
+            changes = [self._changes[artifact.key] for artifact in wave]
+            self._wave([one for one in changes if one.action in WRITING or one.action is Action.RECORD])
+        gone = [change for change in self._plan.changes if change.artifact is None]
+        self._remove([change for change in gone if change.action in {Action.DELETE, Action.RECORD}])
+
+    def _wave(self, changes: Sequence[Change]) -> None:
+        writes: list[Change] = []
+        records: list[Change] = []
+        self._look_at_the_lock()
+        for change in changes:
+            obstacle = self._hopeless or self._missing_dependency(change)
+            if obstacle:
+                self._note(change, error=obstacle, skipped=True)
+            else:
+                (records if change.action is Action.RECORD else writes).append(change)
+        if not writes and not records:
+            return
+        try:
+            intentions = [self._intention(change) for change in writes]
+            write_registry(
+                self._cluster, [*intentions, *(self._entry(one, one.live_hash) for one in records)]
+            )
+        except ClusterError as error:
+            self._give_up(error)
+            for change in (*writes, *records):
+                self._note(change, error=str(error))
+            return
+        for change in records:
+            self._note(change)
+        outcomes: dict[ArtifactKey, ClusterError | None] = {}
+        try:
+            self._write(writes, outcomes)
+        finally:
+            # Also after an interrupt: what was written is ours, and the next run should know it.
+            self._settle(writes, outcomes)
+
+    def _missing_dependency(self, change: Change) -> str:
+        needs = change.artifact.depends_on if change.artifact else ()
+        failed = next((key for key in needs if key in self.results and not self.results[key].ok), None)
+        return f"needs {failed}, which failed" if failed else ""
+
+    def _write(self, changes: Sequence[Change], outcomes: dict[ArtifactKey, ClusterError | None]) -> None:
+        """Write concurrently; each write that was begun has its outcome noted, whatever happens meanwhile."""
+        batches = list(self._batches(changes))
+        for kind_name in {batch[0].key.kind for batch in batches}:
+            try:
+                all_kinds()[kind_name].prepare(self._cluster)
+            except ClusterError as error:
+                self._give_up(error)
+                mine = [one for one in changes if one.key.kind == kind_name]
+                outcomes.update({change.key: error for change in mine})
+                batches = [batch for batch in batches if batch[0].key.kind != kind_name]
+                for change in mine:
+                    self._note(change, error=str(error))
+        with ThreadPoolExecutor(WRITERS, thread_name_prefix="deploy") as pool:
+            futures = {pool.submit(self._write_batch, batch): batch for batch in batches}
+            try:
+                for future in as_completed(futures):
+                    self._take(futures[future], future, outcomes)
+                    self._report(futures[future], outcomes)
+            except BaseException:
+                self._stop.set()
+                for future in futures:
+                    future.cancel()
+                raise
+            finally:
+                for future, batch in futures.items():
+                    if not future.cancelled() and future.exception() is None:
+                        self._take(batch, future, outcomes)
+
+    def _batches(self, changes: Sequence[Change]) -> Iterable[list[Change]]:
+        by_kind: dict[str, list[Change]] = {}
+        for change in changes:
+            by_kind.setdefault(change.key.kind, []).append(change)
+        for kind_name, mine in by_kind.items():
+            size = all_kinds()[kind_name].batch_size
+            for start in range(0, len(mine), size):
+                yield mine[start : start + size]
+
+    def _write_batch(self, batch: list[Change]) -> Mapping[str, ClusterError] | None:
+        """Write in a thread of the pool; None when it was not even tried."""
+        if self._stop.is_set() or self._lock.lost:
+            return None
+        kind = all_kinds()[batch[0].key.kind]
+        bodies: list[tuple[Artifact, Body]] = []
+        for change in batch:
+            assert change.artifact is not None
+            marks = {
+                "managed_by": "sigmawatch",
+                "pack": self._plan.pack,
+                "version": __version__,
+                "release": self._release,
+                "hash": change.sent_hash,
+            }
+            bodies.append((change.artifact, kind.mark(change.artifact.body, marks, self._cluster.info)))
+        return kind.write_batch(self._cluster, bodies)
+
+    def _take(
+        self,
+        batch: list[Change],
+        future: Future[Mapping[str, ClusterError] | None],
+        outcomes: dict[ArtifactKey, ClusterError | None],
+    ) -> None:
+        errors = future.result()
+        if errors is None:
+            return
+        for change in batch:
+            outcomes[change.key] = errors.get(change.key.id)
+
+    def _report(self, batch: list[Change], outcomes: Mapping[ArtifactKey, ClusterError | None]) -> None:
+        for change in batch:
+            if change.key not in outcomes:
+                self._look_at_the_lock()
+                self._hopeless = self._hopeless or "the deploy was stopped"
+                self._note(change, error=self._hopeless, skipped=True)
+            elif (error := outcomes[change.key]) is None:
+                self._note(change)
+            else:
+                self._give_up(error)
+                self._note(change, error=error.message)
+
+    def _look_at_the_lock(self) -> None:
+        if self._lock.lost:
+            self._hopeless = self._hopeless or "the deploy lock was lost to somebody else"
+
+    def _give_up(self, error: ClusterError) -> None:
+        """Stop trying when an error says that nothing else will work either."""
+        if not isinstance(error, ResponseError) or error.status in _HOPELESS:
+            self._hopeless = self._hopeless or f"the cluster stopped working: {error.message}"
+            self._stop.set()
+
+    def _settle(self, changes: Sequence[Change], outcomes: Mapping[ArtifactKey, ClusterError | None]) -> None:
+        """Record what a wave left in the cluster, and take back the intentions that came to nothing."""
+        written = {one.key: one for one in changes if outcomes.get(one.key, _NOT_TRIED) is None}
+        entries: list[Entry] = []
+        forgotten: list[ArtifactKey] = []
+        try:
+            live = self._read_back(written.values())
+            for change in changes:
+                error = outcomes.get(change.key)
+                before = self._plan.registry.get(change.key)
+                if change.key in written:
+                    if change.key in live:
+                        entries.append(self._entry(change, live[change.key]))
+                elif error is not None and not isinstance(error, ResponseError):
+                    continue  # no answer came, so it may have been written: the intention stays
+                elif before is not None:
+                    entries.append(before)
+                else:
+                    forgotten.append(change.key)
+            write_registry(self._cluster, entries, forgotten)
+        except ClusterError as error:
+            # The intentions are recorded: the next run finds them and looks for itself.
+            self._give_up(error)
+            self._hopeless = self._hopeless or error.message
+            for change in written.values():
+                self._replace(change, f"written, but not recorded: {error.message}")
+
+    def _read_back(self, written: Iterable[Change]) -> dict[ArtifactKey, str]:
+        """Return the hashes of what the server made of our bodies, with one reading for each kind."""
+        ids: dict[str, list[str]] = {}
+        for change in written:
+            ids.setdefault(change.key.kind, []).append(change.key.id)
+        return {
+            ArtifactKey(kind, artifact_id): content_hash(all_kinds()[kind].normalise(body))
+            for kind, wanted in ids.items()
+            for artifact_id, body in all_kinds()[kind].read_all(self._cluster, wanted).items()
+        }
+
+    def _remove(self, changes: Sequence[Change]) -> None:
+        failed = any(not result.ok for result in self.results.values())
+        gone: list[ArtifactKey] = []
+        try:
+            for change in changes:
+                self._look_at_the_lock()
+                if failed or self._hopeless:
+                    reason = self._hopeless or "kept, because others failed"
+                    self._note(change, error=reason, skipped=True)
+                    continue
+                try:
+                    if change.action is Action.DELETE:
+                        all_kinds()[change.key.kind].delete(self._cluster, change.key.id)
+                except ClusterError as error:
+                    self._give_up(error)
+                    self._note(change, error=error.message)
+                else:
+                    gone.append(change.key)
+                    self._note(change)
+        finally:
+            if gone:
+                write_registry(self._cluster, (), gone)
+
+    def _entry(self, change: Change, live_hash: str) -> Entry:
+        assert change.artifact is not None
+        return Entry(
+            kind=change.key.kind,
+            id=change.key.id,
+            pack=self._plan.pack,
+            version=__version__,
+            engine=self._engine,
+            sent_hash=change.sent_hash,
+            live_hash=live_hash,
+            updated=datetime.now(UTC).isoformat(timespec="seconds"),
+            release=self._release,
+            seed=change.artifact.seed,
+        )
+
+    def _intention(self, change: Change) -> Entry:
+        before = self._plan.registry.get(change.key)
+        if before is None or before.pack != self._plan.pack:
+            before = dataclasses.replace(self._entry(change, ""), sent_hash="")
+        return dataclasses.replace(before, pending=change.sent_hash)
+
+    def _note(self, change: Change, *, error: str = "", skipped: bool = False) -> None:
+        result = ArtifactResult(change.key, change.action, ok=not error, error=error, skipped=skipped)
+        self.results[change.key] = result
+        if self._on_progress is not None:
+            self._on_progress(result, len(self.results), self._total)
+
+    def _replace(self, change: Change, error: str) -> None:
+        self.results[change.key] = ArtifactResult(change.key, change.action, ok=False, error=error)

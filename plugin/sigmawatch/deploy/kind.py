@@ -1,0 +1,84 @@
+"""What a kind of artifact has to know: how one cluster API reads, writes and deletes its bodies."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sigmawatch.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sigmawatch.artifact import Artifact
+    from sigmawatch.cluster import Cluster, ClusterInfo
+
+__all__ = ["Body", "Kind"]
+
+Body = dict[str, Any]
+
+
+class Kind(ABC):
+    """One cluster API for named bodies. Stateless: the planner and applier share one instance.
+
+    Bodies go in as `Artifact.body` and come out of `read_all` as the server returns them; the planner
+    compares them after `normalise`.
+    """
+
+    name: ClassVar[str]
+    """As in `Artifact.kind`."""
+    rank: ClassVar[int]
+    """Order among artifacts that do not depend on each other: lower is written first and deleted last."""
+    batch_size: ClassVar[int] = 1
+    """How many artifacts `write_batch` takes at once."""
+    updatable: ClassVar[bool] = True
+    """False: created where it is absent, and then whatever it is is fine."""
+    deletable: ClassVar[bool] = True
+    """False: holds data, so it outlives its artifact."""
+
+    @abstractmethod
+    def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
+        """Return the bodies of those ids that exist, in as few requests as the API allows.
+
+        Raises ClusterError; TargetUnavailable when the cluster has no such API.
+        """
+
+    @abstractmethod
+    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+        """Create or replace one. Raises ClusterError."""
+
+    @abstractmethod
+    def delete(self, cluster: Cluster, artifact_id: str) -> None:
+        """Delete one; that it is gone already is fine. Raises ClusterError."""
+
+    @abstractmethod
+    def normalise(self, body: Mapping[str, Any]) -> Body:
+        """Return a copy in the form in which two bodies compare.
+
+        Takes out what servers add or reshape, and our marks. Works on both what we send and what is read.
+        """
+
+    def mark(self, body: Mapping[str, Any], marks: Mapping[str, str], info: ClusterInfo) -> Body:
+        """Return a copy that says who owns it, where the API has a place for that; here: nowhere."""
+        del marks, info
+        return dict(body)
+
+    def marks_of(self, body: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return the marks that `mark` put into a body; empty where there are none."""
+        del body
+        return {}
+
+    def prepare(self, cluster: Cluster) -> None:  # noqa: B027  # most kinds need nothing
+        """Make ready for writes, once before each group of them. Raises ClusterError."""
+
+    def write_batch(
+        self, cluster: Cluster, batch: Sequence[tuple[Artifact, Body]]
+    ) -> Mapping[str, ClusterError]:
+        """Write up to `batch_size` artifacts with their marked bodies; return the errors by id."""
+        errors: dict[str, ClusterError] = {}
+        for artifact, body in batch:
+            try:
+                self.write(cluster, artifact.id, body)
+            except ClusterError as error:
+                errors[artifact.id] = error
+        return errors

@@ -1,0 +1,53 @@
+"""Component templates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch.cluster import url_path
+from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kinds._shapes import marked, marks_in, normal_template, unmarked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sigmawatch.cluster import Cluster, ClusterInfo
+
+__all__ = ["ComponentTemplate"]
+
+
+class ComponentTemplate(Kind):
+    """`_component_template`. Settings come back nested under `index`, every value as text."""
+
+    name = "component_template"
+    rank = 10
+
+    def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
+        """Read all component templates at once."""
+        wanted = set(ids)
+        answer = cluster.request("GET", "/_component_template", ignore=(404,)) or {}
+        found = {one["name"]: one["component_template"] for one in answer.get("component_templates", ())}
+        return {name: body for name, body in found.items() if name in wanted}
+
+    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+        """Replace the component template."""
+        cluster.request("PUT", url_path("_component_template", artifact_id), body)
+
+    def delete(self, cluster: Cluster, artifact_id: str) -> None:
+        """Delete the component template; refused while an index template is composed of it."""
+        cluster.request("DELETE", url_path("_component_template", artifact_id), ignore=(404,))
+
+    def normalise(self, body: Mapping[str, Any]) -> Body:
+        """Flatten settings and leave out marks."""
+        copy = unmarked(body)
+        copy["template"] = normal_template(copy.get("template"))
+        return copy
+
+    def mark(self, body: Mapping[str, Any], marks: Mapping[str, str], info: ClusterInfo) -> Body:
+        """Mark in `_meta`."""
+        del info
+        return marked(body, marks)
+
+    def marks_of(self, body: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return the marks in `_meta`."""
+        return marks_in(body)

@@ -1,0 +1,101 @@
+"""Detection plans for our own runner: documents that it reads from the cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch.cluster import BulkItem, ResponseError, bulk, url_path
+from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sigmawatch.artifact import Artifact
+    from sigmawatch.cluster import Cluster, ClusterInfo
+
+__all__ = ["DETECTIONS_INDEX", "Detection"]
+
+DETECTIONS_INDEX = "sigmawatch-detections"
+"""One document per detection: `_id` is the artifact's id, `plan` its body, `marks` who owns it."""
+
+_INDEX: Body = {
+    "settings": {"number_of_shards": 1, "auto_expand_replicas": "0-1", "hidden": True},
+    "mappings": {
+        # A plan is read whole and never searched: its thousands of keys must not become fields.
+        "dynamic": False,
+        "properties": {
+            "plan": {"type": "object", "enabled": False},
+            "marks": {"type": "object", "enabled": False},
+        },
+    },
+}
+
+
+class Detection(Kind):
+    """A document in `sigmawatch-detections`."""
+
+    name = "detection"
+    rank = 60
+    batch_size = 500
+
+    def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
+        """Read by one search with its pages; no index means no detections."""
+        wanted = set(ids)
+        found: dict[str, Body] = {}
+        if wanted:
+            for hit in cluster.scan(DETECTIONS_INDEX):
+                if hit["_id"] in wanted:
+                    found[hit["_id"]] = hit["_source"]
+        return found
+
+    def prepare(self, cluster: Cluster) -> None:
+        """Create the index with its mapping, so that the first document does not invent one."""
+        if not cluster.request("HEAD", url_path(DETECTIONS_INDEX)):
+            try:
+                cluster.request("PUT", url_path(DETECTIONS_INDEX), _INDEX)
+            except ResponseError as error:
+                if error.error_type != "resource_already_exists_exception":
+                    raise
+
+    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+        """Write one document."""
+        path = url_path(DETECTIONS_INDEX, "_doc", artifact_id)
+        cluster.request("PUT", path, body, params={"refresh": "true"})
+
+    def write_batch(
+        self, cluster: Cluster, batch: Sequence[tuple[Artifact, Body]]
+    ) -> Mapping[str, ClusterError]:
+        """Write documents in bulk, visible to the runner's next search."""
+        items = [BulkItem("index", DETECTIONS_INDEX, artifact.id, body) for artifact, body in batch]
+        try:
+            failures = bulk(cluster, items, refresh=True)
+        except ClusterError as error:
+            return {artifact.id: error for artifact, _ in batch}
+        return {
+            failure.item.id: ResponseError(
+                "POST", "/_bulk", failure.status, {"error": {"type": failure.type, "reason": failure.reason}}
+            )
+            for failure in failures
+        }
+
+    def delete(self, cluster: Cluster, artifact_id: str) -> None:
+        """Delete the document."""
+        path = url_path(DETECTIONS_INDEX, "_doc", artifact_id)
+        cluster.request("DELETE", path, params={"refresh": "true"}, ignore=(404,))
+
+    def normalise(self, body: Mapping[str, Any]) -> Body:
+        """Return the plan: a document's `plan`, or an artifact's body as it is."""
+        if "marks" in body and "plan" in body:
+            return dict(body["plan"])
+        return dict(body)
+
+    def mark(self, body: Mapping[str, Any], marks: Mapping[str, str], info: ClusterInfo) -> Body:
+        """Make the document: plan and marks side by side."""
+        del info
+        return {"plan": dict(body), "marks": dict(marks)}
+
+    def marks_of(self, body: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return the marks of a document."""
+        marks = body.get("marks")
+        return marks if isinstance(marks, dict) else {}

@@ -1,0 +1,90 @@
+"""Watches of Elasticsearch's Watcher."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch.cluster import ResponseError, url_path
+from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kinds._shapes import marked, marks_in, unmarked
+from sigmawatch.errors import TargetUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sigmawatch.cluster import Cluster, ClusterInfo
+
+__all__ = ["Watch"]
+
+PAGE = 500
+"""Watches asked for at once, by their ids."""
+
+_SEARCH_DEFAULTS: dict[str, Any] = {"search_type": "query_then_fetch", "rest_total_hits_as_int": True}
+
+
+class Watch(Kind):
+    """`_watcher/watch`.
+
+    A PUT resets acknowledgements and throttling, which is why an unchanged watch must never be written. It
+    goes without version parameters: with them it would merge, and what we removed would survive.
+    """
+
+    name = "watch"
+    rank = 60
+
+    def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
+        """Read by `_watcher/_query/watches`, whose search sees a watch as soon as its PUT has answered."""
+        wanted = list(ids)
+        reason = cluster.features().why_not("watcher") if wanted else ""
+        if reason:
+            raise TargetUnavailable(reason, hint="Deploy detections for our own runner instead.")
+        found: dict[str, Body] = {}
+        for start in range(0, len(wanted), PAGE):
+            page = wanted[start : start + PAGE]
+            query = {"query": {"ids": {"values": page}}, "from": 0, "size": len(page)}
+            answer = cluster.request("POST", "/_watcher/_query/watches", query)
+            found.update({one["_id"]: one["watch"] for one in answer.get("watches", ())})
+        return found
+
+    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+        """Replace the watch; one that somebody deactivated stays so (a plain PUT would activate it)."""
+        path = url_path("_watcher", "watch", artifact_id)
+        live = cluster.request("GET", path, ignore=(404,)) or {}
+        active = ((live.get("status") or {}).get("state") or {}).get("active", True)
+        cluster.request("PUT", path, body, params={"active": "true" if active else "false"})
+
+    def delete(self, cluster: Cluster, artifact_id: str) -> None:
+        """Delete the watch. After a downgrade of the licence the cluster refuses this."""
+        try:
+            cluster.request("DELETE", url_path("_watcher", "watch", artifact_id), ignore=(404,))
+        except ResponseError as error:
+            error.hint = error.hint or "Was the licence downgraded? Then Watcher refuses even deletions."
+            raise
+
+    def normalise(self, body: Mapping[str, Any]) -> Body:
+        """Leave out status, marks, and the defaults that servers write into search requests and scripts."""
+        copy = unmarked({key: value for key, value in body.items() if key != "status"}, within="metadata")
+        plain: Body = _without_defaults(copy)
+        return plain
+
+    def mark(self, body: Mapping[str, Any], marks: Mapping[str, str], info: ClusterInfo) -> Body:
+        """Mark in `metadata`."""
+        del info
+        return marked(body, marks, within="metadata")
+
+    def marks_of(self, body: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return the marks in `metadata`."""
+        return marks_in(body, within="metadata")
+
+
+def _without_defaults(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_without_defaults(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    copy = {key: _without_defaults(inner) for key, inner in value.items()}
+    if "body" in copy or "template" in copy:  # a search request
+        copy = {key: inner for key, inner in copy.items() if inner != _SEARCH_DEFAULTS.get(key, ...)}
+    if ("source" in copy or "id" in copy) and copy.get("lang") == "painless":
+        del copy["lang"]
+    return copy

@@ -1,0 +1,243 @@
+"""Making a plan: reads what is live and what is recorded, writes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch import __version__
+from sigmawatch.artifact import Artifact, ArtifactKey, content_hash
+from sigmawatch.deploy.compare import covers
+from sigmawatch.deploy.kinds import all_kinds
+from sigmawatch.deploy.order import waves
+from sigmawatch.deploy.plan import Action, Change, Plan, Refusal
+from sigmawatch.deploy.registry import Entry, read_registry
+from sigmawatch.errors import ContentError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sigmawatch.cluster import Cluster
+    from sigmawatch.deploy.kind import Body, Kind
+
+__all__ = ["MAX_DELETES", "engine_of", "plan"]
+
+MAX_DELETES = 20
+"""Artifacts that one deploy deletes unless it is told that more are meant."""
+
+
+def engine_of(cluster: Cluster) -> str:
+    """Return product and version, as they are recorded."""
+    return f"{cluster.info.distribution} {'.'.join(map(str, cluster.info.version))}"
+
+
+def plan(
+    cluster: Cluster,
+    artifacts: Iterable[Artifact],
+    *,
+    pack: str,
+    prune: bool = True,
+    adopt: bool = False,
+    max_deletes: int = MAX_DELETES,
+) -> Plan:
+    """Compare a bundle with a cluster. Changes nothing in the cluster.
+
+    `prune`: plan to delete what the pack owns and the bundle no longer holds; never from an empty bundle.
+    `adopt`: plan to take over what has our name and is not ours, instead of refusing it.
+
+    Raises ContentError for an unknown kind, two bodies of one name, or dependencies in a circle; ClusterError
+    when the cluster cannot be read; TargetUnavailable when it lacks the API of a kind.
+    """
+    bundle = _unique(artifacts)
+    kinds = all_kinds()
+    ordered = [
+        one for wave in waves(bundle.values(), lambda artifact: kinds[artifact.kind].rank) for one in wave
+    ]
+    registry = read_registry(cluster)
+    notes: list[str] = []
+    gone = [entry for key, entry in registry.items() if entry.pack == pack and key not in bundle]
+    unknown = [entry for entry in gone if entry.kind not in kinds]
+    if unknown:
+        notes.append(f"{len(unknown)} artifacts of kinds that this version does not know are left alone")
+    gone = [entry for entry in gone if entry.kind in kinds]
+    if gone and not bundle:
+        notes.append("the bundle is empty, so nothing is deleted")
+    if not prune or not bundle:
+        gone = []
+    live = _read(cluster, [*bundle, *(entry.key for entry in gone)])
+    planner = _Planner(pack, adopt, engine_of(cluster), live, registry)
+    changes = [planner.change(artifact) for artifact in ordered]
+    changes += [
+        planner.removal(entry)
+        for entry in sorted(gone, key=lambda entry: (-kinds[entry.kind].rank, entry.kind, entry.id))
+    ]
+    return Plan(
+        pack=pack,
+        cluster=str(cluster.info),
+        changes=tuple(changes),
+        registry=registry,
+        refusals=tuple(_refusals(changes, max_deletes)),
+        notes=tuple(notes),
+    )
+
+
+def _unique(artifacts: Iterable[Artifact]) -> dict[ArtifactKey, Artifact]:
+    kinds = all_kinds()
+    bundle: dict[ArtifactKey, Artifact] = {}
+    problems = []
+    for artifact in artifacts:
+        other = bundle.setdefault(artifact.key, artifact)
+        if artifact.kind not in kinds:
+            known = ", ".join(kinds)
+            problems.append(Problem(f"{artifact.key}: no such kind", hint=f"Known: {known}", code="kind"))
+        elif other is not artifact and content_hash(other.body) != content_hash(artifact.body):
+            places = " and ".join(one.source or "?" for one in (other, artifact))
+            problems.append(
+                Problem(f"{artifact.key} has two bodies, from {places}", code="duplicate-artifact")
+            )
+    if problems:
+        raise ContentError(problems)
+    return bundle
+
+
+def _read(cluster: Cluster, keys: Iterable[ArtifactKey]) -> dict[ArtifactKey, Body]:
+    ids: dict[str, list[str]] = {}
+    for key in keys:
+        ids.setdefault(key.kind, []).append(key.id)
+    return {
+        ArtifactKey(kind, artifact_id): body
+        for kind, wanted in ids.items()
+        for artifact_id, body in all_kinds()[kind].read_all(cluster, wanted).items()
+    }
+
+
+def _refusals(changes: list[Change], max_deletes: int) -> Iterable[Refusal]:
+    conflicts = [change for change in changes if change.action is Action.CONFLICT]
+    if conflicts:
+        shown = ", ".join(f"{change.key} ({change.reason})" for change in conflicts[:5])
+        more = f" and {len(conflicts) - 5} more" if len(conflicts) > 5 else ""
+        yield Refusal(
+            f"not ours to change: {shown}{more}", "Compare them in the plan; --adopt takes them over."
+        )
+    deletions = sum(change.action is Action.DELETE for change in changes)
+    if deletions > max_deletes:
+        yield Refusal(
+            f"{deletions} artifacts would be deleted; the limit is {max_deletes}",
+            f"Did the whole pack load? If they are meant to go: --max-deletes {deletions}.",
+        )
+
+
+class _Planner:
+    """Decides about one artifact after the other, from what was read."""
+
+    def __init__(
+        self,
+        pack: str,
+        adopt: bool,
+        engine: str,
+        live: Mapping[ArtifactKey, Body],
+        registry: Mapping[ArtifactKey, Entry],
+    ) -> None:
+        self._pack = pack
+        self._adopt = adopt
+        self._engine = engine
+        self._live = live
+        self._registry = registry
+
+    def change(self, artifact: Artifact) -> Change:
+        """Decide about an artifact of the bundle."""
+        kind = all_kinds()[artifact.kind]
+        live = self._live.get(artifact.key)
+        before = None if live is None else kind.normalise(live)
+        after = kind.normalise(artifact.body)
+        sent_hash = content_hash(artifact.body)
+        live_hash = "" if before is None else content_hash(before)
+        if live is None or before is None:
+            entry = self._registry.get(artifact.key)
+            was_there = entry is not None and bool(entry.live_hash)
+            action, reason = Action.CREATE, "deleted outside" if was_there else ""
+        else:
+            action, reason = self._decide(artifact, kind, live, before, after, sent_hash, live_hash)
+        return Change(
+            key=artifact.key,
+            action=action,
+            reason=reason,
+            artifact=artifact,
+            before=before,
+            after=after,
+            sent_hash=sent_hash,
+            live_hash=live_hash,
+        )
+
+    def _decide(
+        self,
+        artifact: Artifact,
+        kind: Kind,
+        live: Body,
+        before: Body,
+        after: Body,
+        sent_hash: str,
+        live_hash: str,
+    ) -> tuple[Action, str]:
+        """Decide about an artifact that is live."""
+        entry = self._registry.get(artifact.key)
+        if artifact.seed:
+            return Action.UNCHANGED, "the user's own since it was created"
+        equal = live_hash == content_hash(after)
+        if not kind.updatable:
+            return (Action.RECORD, "exists already") if entry is None else (Action.UNCHANGED, "")
+        if entry is None:
+            return self._unrecorded(kind.marks_of(live), equal, covers(before, after), sent_hash)
+        if entry.pack != self._pack:
+            return self._foreign(f"belongs to pack {entry.pack}")
+        if entry.pending:
+            written = equal or (entry.pending == sent_hash and _marked(kind, live, sent_hash, before, after))
+            if written:
+                return Action.RECORD, "an interrupted deploy had written it"
+            return Action.UPDATE, "an earlier deploy was interrupted"
+        if entry.live_hash == live_hash:
+            return (Action.UNCHANGED, "") if entry.sent_hash == sent_hash else (Action.UPDATE, "")
+        if equal:
+            return Action.RECORD, "changed outside to what it shall be"
+        upgraded = entry.engine != self._engine or entry.version != __version__
+        if upgraded and entry.sent_hash == sent_hash and covers(before, after):
+            return Action.RECORD, f"has more defaults since {entry.engine} became {self._engine}"
+        ours = "" if entry.sent_hash == sent_hash else "; changed here too"
+        return Action.DRIFTED, f"changed outside since {entry.updated}{ours}"
+
+    def _unrecorded(
+        self, marks: Mapping[str, str], equal: bool, covered: bool, sent_hash: str
+    ) -> tuple[Action, str]:
+        """Decide about one that the registry does not know: lost, somebody else's, or by chance the same."""
+        if equal:
+            return Action.RECORD, "exists already, the same"
+        if marks.get("pack") == self._pack:
+            if marks.get("hash") == sent_hash and covered:
+                return Action.RECORD, "its marks say that it is ours"
+            return Action.UPDATE, "its marks say that it is ours"
+        if marks.get("pack"):
+            return self._foreign(f"marked as belonging to pack {marks['pack']}")
+        return self._foreign("exists, and we did not make it")
+
+    def _foreign(self, reason: str) -> tuple[Action, str]:
+        return (Action.ADOPT if self._adopt else Action.CONFLICT), reason
+
+    def removal(self, entry: Entry) -> Change:
+        """Decide about an artifact that the bundle no longer holds."""
+        kind = all_kinds()[entry.kind]
+        live = self._live.get(entry.key)
+        before = None if live is None else kind.normalise(live)
+        live_hash = "" if before is None else content_hash(before)
+        action, reason = Action.DELETE, "no longer in the pack"
+        if before is None:
+            action, reason = Action.RECORD, "no longer in the pack, and gone already"
+        elif entry.seed or not kind.deletable:
+            action = Action.UNCHANGED
+            reason = f"no longer in the pack; {'the user owns it' if entry.seed else 'its data is kept'}"
+        elif entry.live_hash != live_hash and not entry.pending:
+            reason += "; changed outside meanwhile"
+        return Change(key=entry.key, action=action, reason=reason, before=before, live_hash=live_hash)
+
+
+def _marked(kind: Kind, live: Body, sent_hash: str, before: Any, after: Any) -> bool:
+    """Whether a live body says that it is what we sent, and holds it."""
+    return kind.marks_of(live).get("hash") == sent_hash and covers(before, after)

@@ -1,0 +1,37 @@
+"""Fixtures of the deploy tests: clusters that are cleaned before and after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from deploy_targets import Target, cleaned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def target(opensearch: Any) -> Iterator[Target]:
+    """A cleaned OpenSearch."""
+    with cleaned(opensearch.url) as one:
+        yield one
+
+
+@pytest.fixture
+def elastic(elasticsearch: Any) -> Iterator[Target]:
+    """A cleaned Elasticsearch."""
+    with cleaned(elasticsearch.url) as one:
+        yield one
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("opensearch", marks=pytest.mark.engine),
+        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
+    ]
+)
+def either(request: pytest.FixtureRequest) -> Iterator[Target]:
+    """Each of the two engines, cleaned."""
+    with cleaned(request.getfixturevalue(request.param).url) as one:
+        yield one
