@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from sigmawatch.errors import ContentError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["MAX_BYTES", "YamlDocument", "load", "load_all"]
 
@@ -30,8 +32,6 @@ class _DuplicateKeyError(yaml.YAMLError):
 
 class _Loader(_BASE):  # type: ignore[misc]  # the base is chosen at run time
     """The C loader where there is one (ten times the pure Python speed), refusing duplicate keys."""
-
-
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         """Build a mapping, refusing a key that stands twice."""
@@ -104,7 +104,8 @@ def _guard(source: bytes, path: Path) -> None:
         if isinstance(event, yaml.AliasEvent):
             aliases += 1
             if aliases > MAX_ALIASES:
-                line = event.start_mark.line + 1
+                mark = event.start_mark
+                line = mark.line + 1 if mark is not None else None
                 raise ContentError(
                     [Problem(f"more than {MAX_ALIASES} YAML aliases", path, line, code="yaml-bomb")]
                 )
@@ -140,8 +141,15 @@ def parse_all(source: bytes, path: Path) -> list[YamlDocument]:
         raise ContentError([Problem(f"not valid YAML: {what}", path, line, code="yaml")]) from error
     except _DuplicateKeyError as error:
         raise ContentError(
-            [Problem(str(error), path, error.line, "YAML keeps only the last; rename or merge them",
-                     code="duplicate-key")]
+            [
+                Problem(
+                    str(error),
+                    path,
+                    error.line,
+                    "YAML keeps only the last; rename or merge them",
+                    code="duplicate-key",
+                )
+            ]
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ContentError([Problem(f"not valid YAML: {error}", path, code="yaml")]) from error

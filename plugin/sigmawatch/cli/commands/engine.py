@@ -50,7 +50,7 @@ def start(kind: str, name: str, port: int | None, heap: str, output: str) -> Non
       sigmawatch engine start --port 9200
       curl http://127.0.0.1:9200
       sigmawatch engine stop
-    """  # noqa: D301 - click reads the backspace
+    """
     with ExitStack() as display:
         node = engine.start(
             name, engine=engine.Engine(kind), port=port, heap=heap, on_progress=_reporter(display)
@@ -71,7 +71,7 @@ def stop(name: str | None, every: bool) -> None:
     \b
     Example:
       sigmawatch engine stop --all
-    """  # noqa: D301
+    """
     if name is not None and every:
         raise UsageError("--name and --all exclude each other")
     names = [each.name for each in engine.status()] if every else [name or "default"]
@@ -90,7 +90,7 @@ def status(output: str) -> None:
     \b
     Example:
       sigmawatch engine status --format json
-    """  # noqa: D301
+    """
     found = engine.status()
     if output == "json":
         nodes = [(each, _as_json(each.node) if each.node else {}) for each in found]

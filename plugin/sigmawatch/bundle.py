@@ -1,0 +1,146 @@
+"""Everything the packs say, compiled for one cluster: the bundle that is planned and applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sigmawatch.alerts.templates import alert_artifacts
+from sigmawatch.compile.compiler import CompileContext, Compiled, compile_rules
+from sigmawatch.compile.taxonomy import Binding
+from sigmawatch.datasets import Dataset, EngineTraits, artifacts, base_artifacts, load_datasets
+from sigmawatch.errors import Problem, TargetUnavailable
+from sigmawatch.pack.layout import Pack, rule_files
+from sigmawatch.pack.rules import load_rules
+from sigmawatch.render.detection import detection_artifact
+from sigmawatch.render.scripts import script_artifacts
+from sigmawatch.render.target import Target
+from sigmawatch.render.watch import watch_artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from sigma.processing.pipeline import ProcessingPipeline
+
+    from sigmawatch.artifact import Artifact
+    from sigmawatch.cluster import Cluster, Features
+
+__all__ = [
+    "Bundle",
+    "bindings_of",
+    "build_bundle",
+    "bundle_for",
+    "choose_target",
+    "compile_context",
+    "compile_pack",
+    "traits_of",
+]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """All artifacts for one cluster, and what was found wrong on the way."""
+
+    target: Target
+    artifacts: tuple[Artifact, ...]
+    compiled: Compiled
+    datasets: tuple[Dataset, ...] = field(default=(), repr=False)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Errors and warnings of the rules."""
+        return self.compiled.problems
+
+
+def bindings_of(datasets: Iterable[Dataset]) -> tuple[Binding, ...]:
+    """Return which log sources the datasets serve."""
+    return tuple(
+        Binding(dataset.name, dataset.index_pattern, logsource)
+        for dataset in datasets
+        for logsource in dataset.logsources
+    )
+
+
+def compile_context(
+    datasets: Sequence[Dataset],
+    *,
+    overrides: Mapping[str, str] | None = None,
+    pipelines: tuple[ProcessingPipeline, ...] = (),
+    root: Path | None = None,
+) -> CompileContext:
+    """Return what the compiler has to know of the datasets."""
+    types: dict[str, str] = {}
+    for dataset in datasets:
+        types |= dataset.fields
+    return CompileContext(bindings_of(datasets), types, overrides or {}, pipelines, root=root)
+
+
+def compile_pack(pack: Pack) -> tuple[Compiled, list[Dataset]]:
+    """Load and compile a pack. Raises ContentError for datasets that are invalid; rules keep their problems."""
+    datasets = load_datasets(pack.ingest_pipelines)
+    rules = load_rules(rule_files([pack.rules]))
+    return compile_rules(rules, compile_context(datasets, root=pack.root)), datasets
+
+
+def choose_target(wanted: Target | None, features: Features) -> Target:
+    """Return the target to render for: the one wanted, or the best that the cluster has.
+
+    Raises TargetUnavailable when the wanted one needs what the cluster lacks; says what would do instead.
+    """
+    if wanted is None:
+        return Target.WATCHER if features.has_watcher else Target.RUNNER
+    if wanted is Target.WATCHER and not features.has_watcher:
+        raise TargetUnavailable(
+            f"target watcher: {features.why_not('watcher')}",
+            hint="Use --target runner: `sigmawatch run` executes the same detections on any cluster.",
+        )
+    return wanted
+
+
+def build_bundle(
+    compiled: Compiled,
+    datasets: Sequence[Dataset],
+    *,
+    target: Target,
+    traits: EngineTraits,
+    namespace: str = "default",
+) -> Bundle:
+    """Return the bundle of compiled rules and datasets for one cluster."""
+    found: list[Artifact] = [*base_artifacts(traits)]
+    for dataset in datasets:
+        found += artifacts(dataset, namespace=namespace, traits=traits)
+    found += alert_artifacts()
+    found += script_artifacts(watcher=target is Target.WATCHER)
+    for plan in compiled.plans:
+        if target is Target.WATCHER:
+            found.append(watch_artifact(plan, namespace=namespace))
+        else:
+            found.append(detection_artifact(plan, namespace=namespace))
+    return Bundle(target, tuple(found), compiled, tuple(datasets))
+
+
+def traits_of(features: Features) -> EngineTraits:
+    """Return what mappings can be on a cluster."""
+    return EngineTraits(
+        flattened_type=features.flattened_type or "object",
+        # OpenSearch has a wildcard type, but refuses rules with many patterns on it (its ngram clauses).
+        has_wildcard=features.has_wildcard and features.flattened_type != "flat_object",
+        has_match_only_text=features.has_match_only_text,
+        has_constant_keyword=features.has_constant_keyword,
+        has_scaled_float=features.has_scaled_float,
+        has_data_streams=features.has_data_streams,
+    )
+
+
+def bundle_for(cluster: Cluster, pack: Pack, *, target: Target | None, namespace: str) -> Bundle:
+    """Return the bundle of a pack for a cluster.
+
+    Raises ContentError when any of the pack is invalid, TargetUnavailable when the cluster lacks what the
+    target needs.
+    """
+    compiled, datasets = compile_pack(pack)
+    compiled.require()
+    features = cluster.features()
+    chosen = choose_target(target, features)
+    return build_bundle(compiled, datasets, target=chosen, traits=traits_of(features), namespace=namespace)

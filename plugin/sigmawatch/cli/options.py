@@ -1,0 +1,80 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sigmawatch.cluster import Cluster, ConnectionSettings, connect
+from sigmawatch.errors import UsageError
+from sigmawatch.pack.layout import Pack, builtin_pack
+
+__all__ = ["connection_options", "format_option", "open_cluster", "open_pack", "pack_option"]
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--url`, `--ca`, `--fingerprint`, `--insecure` and `--timeout`; collect them for `open_cluster`."""
+    for option in (
+        click.option("--timeout", type=float, help="Seconds to wait for an answer. [default: 30]"),
+        click.option("--insecure", is_flag=True, help="Do not verify the cluster's certificate."),
+        click.option("--fingerprint", help="SHA-256 of the cluster's certificate."),
+        click.option(
+            "--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM file of the CA."
+        ),
+        click.option(
+            "--url",
+            help="Address of the cluster, else SIGMAWATCH_URL. Log in by SIGMAWATCH_API_KEY, or "
+            "SIGMAWATCH_USERNAME and SIGMAWATCH_PASSWORD.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def open_cluster(
+    *, url: str | None, ca: Path | None, fingerprint: str | None, insecure: bool, timeout: float | None
+) -> Cluster:
+    """Return a client for what the options and the environment say. Raises UsageError."""
+    settings = ConnectionSettings.from_environment(
+        url=url, ca_file=ca, fingerprint=fingerprint, verify=False if insecure else None, timeout=timeout
+    )
+    return connect(settings)
+
+
+def pack_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--pack`."""
+    return click.option(
+        "--pack",
+        "pack_path",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Folder with rules/ and ingest_pipelines/. [default: the built-in pack]",
+    )(function)
+
+
+def open_pack(path: Path | None) -> Pack:
+    """Return the pack in a folder, the built-in one without. Raises UsageError for a folder that is none."""
+    if path is None:
+        return builtin_pack()
+    root = path.resolve()
+    if not (root / "rules").is_dir():
+        raise UsageError(
+            f"{path} is no pack: it has no rules/", hint="A pack has rules/ and ingest_pipelines/."
+        )
+    return Pack(root.name, root)
+
+
+def format_option(*choices: str) -> Decorator:
+    """Return the option `--format` with these choices, the first the default."""
+    return click.option(
+        "--format",
+        "output_format",
+        type=click.Choice(list(choices)),
+        default=choices[0],
+        show_default=True,
+        help="For people or for machines.",
+    )

@@ -1,0 +1,1 @@
+"""Second stage: Sigma rules become detection plans. Knows no cluster and no HTTP."""

@@ -1,0 +1,82 @@
+"""What type a field has, because the type decides which query asks the right question of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sigmawatch.ecs import ecs_type
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["FieldKind", "FieldTypes"]
+
+
+class FieldKind(StrEnum):
+    """Mapping types that are queried alike."""
+
+    KEYWORD = "keyword"
+    TEXT = "text"
+    IP = "ip"
+    INTEGER = "integer"
+    FLOAT = "float"
+    DATE = "date"
+    BOOLEAN = "boolean"
+    OTHER = "other"
+
+
+_KINDS = {
+    "keyword": FieldKind.KEYWORD,
+    "constant_keyword": FieldKind.KEYWORD,
+    "wildcard": FieldKind.KEYWORD,
+    "counted_keyword": FieldKind.KEYWORD,
+    "flattened": FieldKind.KEYWORD,
+    "flat_object": FieldKind.KEYWORD,
+    "version": FieldKind.KEYWORD,
+    "text": FieldKind.TEXT,
+    "match_only_text": FieldKind.TEXT,
+    "ip": FieldKind.IP,
+    "byte": FieldKind.INTEGER,
+    "short": FieldKind.INTEGER,
+    "integer": FieldKind.INTEGER,
+    "long": FieldKind.INTEGER,
+    "unsigned_long": FieldKind.INTEGER,
+    "half_float": FieldKind.FLOAT,
+    "float": FieldKind.FLOAT,
+    "double": FieldKind.FLOAT,
+    "scaled_float": FieldKind.FLOAT,
+    "date": FieldKind.DATE,
+    "date_nanos": FieldKind.DATE,
+    "boolean": FieldKind.BOOLEAN,
+}
+
+
+WITH_KEYWORD = frozenset({"message"})
+"""Text fields that our templates also index whole, as `<name>.keyword`."""
+
+
+@dataclass(frozen=True)
+class FieldTypes:
+    """The types of all fields a rule may name: overrides first, then the datasets' own, then ECS."""
+
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    """Mapping types that win, e.g. those of a rule test or of a live index."""
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    """Mapping types of the fields that datasets declare."""
+
+    def mapping_type(self, name: str) -> str | None:
+        """Return the mapping type of a field, or None where nothing declares it."""
+        return self.overrides.get(name) or self.datasets.get(name) or ecs_type(name)
+
+    def searched(self, name: str) -> str:
+        """Return the field to search for values of `name`: itself, or its sub-field that is not analysed."""
+        return f"{name}.keyword" if name in WITH_KEYWORD and name not in self.overrides else name
+
+    def kind(self, name: str) -> FieldKind:
+        """Return how a field is queried; a field that nothing declares is taken for a keyword."""
+        mapping_type = self.mapping_type(name)
+        if mapping_type is None or self.searched(name) != name:
+            return FieldKind.KEYWORD
+        return _KINDS.get(mapping_type, FieldKind.OTHER)

@@ -1,0 +1,240 @@
+"""One Sigma value against one field, as Query DSL. The field's type decides which query is right.
+
+A value that a type cannot hold matches nothing instead of breaking the search. What has no exact
+construction is refused: the functions raise `Refused` with the reason.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sigma.exceptions import SigmaFeatureNotSupportedByBackendError
+from sigma.types import SigmaString, SpecialChars
+
+from sigmawatch.compile.fieldtypes import FieldKind
+
+if TYPE_CHECKING:
+    from sigmawatch.compile.plan import Query
+
+__all__ = [
+    "MATCH_NONE",
+    "Refused",
+    "all_of",
+    "any_of",
+    "cidr",
+    "comparison",
+    "exists",
+    "none_of",
+    "number",
+    "string",
+    "truth",
+]
+
+MATCH_NONE: Query = {"match_none": {}}
+
+_LONG = range(-(2**63), 2**63)
+
+Part = str | SpecialChars
+
+
+class Refused(SigmaFeatureNotSupportedByBackendError):
+    """Something the rule asks for that has no exact counterpart; the message names it and the reason."""
+
+
+def all_of(queries: list[Query]) -> Query:
+    """Return a query that matches where all do."""
+    flat: list[Query] = []
+    for query in queries:
+        inner = query.get("bool", {})
+        flat += inner["filter"] if set(inner) == {"filter"} else [query]
+    return flat[0] if len(flat) == 1 else {"bool": {"filter": flat}}
+
+
+def any_of(queries: list[Query]) -> Query:
+    """Return a query that matches where at least one does."""
+    flat: list[Query] = []
+    for query in queries:
+        inner = query.get("bool", {})
+        flat += inner["should"] if set(inner) == {"should", "minimum_should_match"} else [query]
+    return flat[0] if len(flat) == 1 else {"bool": {"should": flat, "minimum_should_match": 1}}
+
+
+def none_of(queries: list[Query]) -> Query:
+    """Return a query that matches where none does, events that lack the fields included."""
+    return {"bool": {"must_not": queries}}
+
+
+def exists(field: str) -> Query:
+    """Return a query for events that have the field."""
+    return {"exists": {"field": field}}
+
+
+def _parts(value: SigmaString) -> list[Part]:
+    parts: list[Part] = []
+    for part in value.s:
+        if not isinstance(part, (str, SpecialChars)):
+            raise Refused(f"placeholder {part!r} was not replaced; a processing pipeline has to do that")
+        if part == SpecialChars.WILDCARD_MULTI and parts and parts[-1] == SpecialChars.WILDCARD_MULTI:
+            continue
+        if part != "":
+            parts.append(part)
+    return parts
+
+
+def _plain(parts: list[Part]) -> str | None:
+    """Return the text of a value without wildcards, None where it has some."""
+    text = [part for part in parts if isinstance(part, str)]
+    return "".join(text) if len(text) == len(parts) else None
+
+
+def string(field: str, kind: FieldKind, value: SigmaString, *, cased: bool) -> Query:
+    """Return the query for `field: value`, where the value may hold `*` and `?`.
+
+    Without `cased`, letters match in either case, beyond ASCII as well. Raises Refused.
+    """
+    parts = _parts(value)
+    if parts == [SpecialChars.WILDCARD_MULTI]:
+        return exists(field)
+    plain = _plain(parts)
+    match kind:
+        case FieldKind.KEYWORD:
+            return _keyword(field, parts, plain, cased=cased)
+        case FieldKind.IP:
+            return _ip(field, parts, plain)
+        case FieldKind.TEXT:
+            raise Refused(
+                f"field {field} is analysed text, which no query compares exactly; "
+                f"map it as keyword or wildcard, or name its keyword sub-field"
+            )
+        case FieldKind.OTHER:
+            raise Refused(f"field {field} has a type that cannot be compared with a string")
+        case _ if plain is None:
+            raise Refused(f"wildcards in a value of {field}, which is a {kind} field")
+        case FieldKind.INTEGER | FieldKind.FLOAT:
+            try:
+                return number(field, kind, float(plain) if "." in plain else int(plain))
+            except ValueError:
+                return MATCH_NONE
+        case FieldKind.BOOLEAN:
+            lowered = plain.lower()
+            return truth(field, kind, lowered == "true") if lowered in ("true", "false") else MATCH_NONE
+        case FieldKind.DATE:
+            try:
+                datetime.fromisoformat(plain)
+            except ValueError:
+                return MATCH_NONE
+            return {"term": {field: plain}}
+    raise AssertionError(kind)
+
+
+def _keyword(field: str, parts: list[Part], plain: str | None, *, cased: bool) -> Query:
+    text = "".join(part for part in parts if isinstance(part, str))
+    has_case = text.lower() != text or text.upper() != text
+    if cased or not has_case:
+        if plain is not None:
+            return {"term": {field: plain}}
+        return {"wildcard": {field: {"value": _wildcard(parts)}}}
+    if not text.isascii():
+        # case_insensitive folds ASCII only (Elasticsearch reference, term query), so spell the classes out.
+        return {"regexp": {field: {"value": _either_case(parts), "flags": "NONE"}}}
+    if plain is not None:
+        return {"term": {field: {"value": plain, "case_insensitive": True}}}
+    return {"wildcard": {field: {"value": _wildcard(parts), "case_insensitive": True}}}
+
+
+def _wildcard(parts: list[Part]) -> str:
+    out = []
+    for part in parts:
+        if part == SpecialChars.WILDCARD_MULTI:
+            out.append("*")
+        elif part == SpecialChars.WILDCARD_SINGLE:
+            out.append("?")
+        else:
+            assert isinstance(part, str)
+            out.append(part.replace("\\", "\\\\").replace("*", "\\*").replace("?", "\\?"))
+    return "".join(out)
+
+
+_REGEXP_SPECIAL = frozenset('.?+*|{}[]()"\\#@&<>~^$-')
+
+
+def _either_case(parts: list[Part]) -> str:
+    """Return a Lucene regular expression that matches the parts whatever their case."""
+    out = []
+    for part in parts:
+        if part == SpecialChars.WILDCARD_MULTI:
+            out.append("(.|\n)*")
+        elif part == SpecialChars.WILDCARD_SINGLE:
+            out.append("(.|\n)")
+        else:
+            assert isinstance(part, str)
+            for char in part:
+                forms = sorted({form for form in (char, char.lower(), char.upper()) if len(form) == 1})
+                escaped = [f"\\{form}" if form in _REGEXP_SPECIAL else form for form in forms]
+                out.append(escaped[0] if len(escaped) == 1 else f"[{''.join(escaped)}]")
+    return "".join(out)
+
+
+def _ip(field: str, parts: list[Part], plain: str | None) -> Query:
+    if plain is not None:
+        try:
+            return {"term": {field: str(ipaddress.ip_address(plain))}}
+        except ValueError:
+            return MATCH_NONE
+    text = "".join(part for part in parts if isinstance(part, str))
+    if any(char not in "0123456789abcdefABCDEF.:" for char in text):
+        return MATCH_NONE
+    octets = text.rstrip(".").split(".")
+    whole_octets = text.endswith(".") and len(octets) <= 3 and all(octet.isdigit() for octet in octets)
+    if parts[0] != SpecialChars.WILDCARD_MULTI and len(parts) == 2 and whole_octets:
+        if any(int(octet) > 255 for octet in octets):
+            return MATCH_NONE
+        network = ".".join(octets + ["0"] * (4 - len(octets)))
+        return {"term": {field: f"{network}/{8 * len(octets)}"}}
+    raise Refused(f"wildcards that cut an address in the middle, in a value of {field}; use cidr")
+
+
+def number(field: str, kind: FieldKind, value: float) -> Query:
+    """Return the query for `field: 22`. A number that the type cannot hold matches nothing."""
+    whole = not isinstance(value, float) or value.is_integer()
+    match kind:
+        case FieldKind.INTEGER:
+            return {"term": {field: int(value)}} if whole and int(value) in _LONG else MATCH_NONE
+        case FieldKind.FLOAT | FieldKind.DATE:
+            return {"term": {field: value}} if math.isfinite(value) else MATCH_NONE
+        case FieldKind.KEYWORD:
+            return {"term": {field: str(value)}}
+        case FieldKind.IP | FieldKind.BOOLEAN:
+            return MATCH_NONE
+        case _:
+            raise Refused(f"field {field} has a type that cannot be compared with a number")
+
+
+def truth(field: str, kind: FieldKind, value: bool) -> Query:
+    """Return the query for `field: true`."""
+    match kind:
+        case FieldKind.BOOLEAN:
+            return {"term": {field: value}}
+        case FieldKind.KEYWORD:
+            return {"term": {field: {"value": str(value).lower(), "case_insensitive": True}}}
+        case FieldKind.TEXT | FieldKind.OTHER:
+            raise Refused(f"field {field} has a type that cannot be compared with a boolean")
+        case _:
+            return MATCH_NONE
+
+
+def cidr(field: str, kind: FieldKind, network: str) -> Query:
+    """Return the query for addresses within a network. Raises Refused on a field that holds no addresses."""
+    if kind is not FieldKind.IP:
+        raise Refused(f"cidr on {field}, which is no ip field; map it as ip")
+    return {"term": {field: network}}
+
+
+def comparison(field: str, kind: FieldKind, operator: str, value: float) -> Query:
+    """Return the query for `field|gt: 5`; `operator` is lt, lte, gt or gte. Raises Refused."""
+    if kind not in (FieldKind.INTEGER, FieldKind.FLOAT, FieldKind.DATE):
+        raise Refused(f"{operator} on {field}, which is no numeric field; map it as a number")
+    return {"range": {field: {operator: value}}}

@@ -1,0 +1,203 @@
+"""The detection plan: what a rule means, independent of who executes it. Every target is rendered from it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = [
+    "CORRELATION_TYPES",
+    "Correlation",
+    "CorrelationNode",
+    "DetectionPlan",
+    "Query",
+    "RuleInfo",
+    "ValueField",
+]
+
+Query = dict[str, Any]
+"""One Query DSL clause, e.g. `{"term": {"source.ip": "10.0.0.1"}}`."""
+
+CORRELATION_TYPES = (
+    "event_count",
+    "value_count",
+    "value_sum",
+    "value_avg",
+    "temporal",
+    "temporal_ordered",
+)
+"""The correlation types that the window script evaluates (`render/painless/window.painless`)."""
+
+
+@dataclass(frozen=True)
+class RuleInfo:
+    """What an alert says about its rule."""
+
+    id: str
+    """The rule's UUID, or its name where it has none."""
+    title: str
+    level: str = "medium"
+    """Sigma level: informational, low, medium, high, critical."""
+    severity: int = 47
+    """The level as a number from 0 to 100."""
+    risk_score: int = 47
+    """How much this alert weighs, 0 to 100; the severity unless the rule says otherwise."""
+    status: str = ""
+    version: str = ""
+    """The date of the last change, as the rule gives it."""
+    description: str = ""
+    author: str = ""
+    license: str = ""
+    references: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    falsepositives: tuple[str, ...] = ()
+    runbook: str = ""
+    """What the analyst does first: text or an address."""
+    source: str = ""
+    """The file it comes from, relative to its pack."""
+
+
+@dataclass(frozen=True)
+class ValueField:
+    """A field whose values the correlation collects from every event."""
+
+    field: str
+    numeric: bool
+    """Whether its values are summed or averaged (True) or told apart (False)."""
+
+
+@dataclass(frozen=True)
+class CorrelationNode:
+    """One correlation of a chain. Inputs that are numbers are base queries, the others correlations."""
+
+    type: str
+    timespan: int
+    """Length of the sliding window in milliseconds; two events this far apart share no window."""
+    condition: Mapping[str, float]
+    """Operators and their bounds, all of which must hold: `{"gte": 10}`."""
+    inputs: tuple[int | CorrelationNode, ...]
+    """Index of a base query in `Correlation.queries`, or a correlation whose firings are the events."""
+    value: int | None = None
+    """Index in `Correlation.values` of the field that a value_* type looks at."""
+    by: tuple[int, ...] = ()
+    """Indices in `Correlation.values` of fields that this inner correlation groups by, beyond the
+    fields that the whole chain is grouped by."""
+
+    def lookback(self) -> int:
+        """Return how far back events decide whether this node fires at a moment, in milliseconds."""
+        inner = [item.lookback() for item in self.inputs if isinstance(item, CorrelationNode)]
+        return self.timespan + max(inner, default=0)
+
+    def nodes(self) -> Iterator[CorrelationNode]:
+        """Yield this node and all nodes below it."""
+        yield self
+        for item in self.inputs:
+            if isinstance(item, CorrelationNode):
+                yield from item.nodes()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the node as JSON data, the form that the window script reads as parameters.
+
+        Nothing in it is null: engines copy the parameters of scripted metrics, and cannot copy null.
+        """
+        inputs = [item.to_dict() if isinstance(item, CorrelationNode) else item for item in self.inputs]
+        data = {
+            "type": self.type,
+            "timespan": self.timespan,
+            "condition": dict(self.condition),
+            "inputs": inputs,
+            "by": list(self.by),
+        }
+        return data if self.value is None else data | {"value": self.value}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CorrelationNode:
+        """Read what `to_dict` wrote."""
+        inputs = tuple(item if isinstance(item, int) else cls.from_dict(item) for item in data["inputs"])
+        return cls(
+            type=data["type"],
+            timespan=data["timespan"],
+            condition=dict(data["condition"]),
+            inputs=inputs,
+            value=data.get("value"),
+            by=tuple(data["by"]),
+        )
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How events are grouped and what must hold within a window of one group."""
+
+    root: CorrelationNode
+    group_by: tuple[str, ...]
+    """Fields that make a group; events that lack one belong to no group. Empty: all events are one group."""
+    queries: tuple[Query, ...]
+    """One query for each base rule, in the order in which nodes refer to them."""
+    values: tuple[ValueField, ...] = ()
+
+    def lookback(self) -> int:
+        """Return how many milliseconds before a firing events can decide about the alert.
+
+        A firing is told by the windows that end at it; whether it is the first of its burst, by the firings
+        in the timespan before. So the events of two timespans (and those of inner correlations) count.
+        """
+        return self.root.timespan + self.root.lookback()
+
+
+@dataclass(frozen=True)
+class DetectionPlan:
+    """What a rule compiles to."""
+
+    rule: RuleInfo
+    indices: tuple[str, ...]
+    query: Query
+    """Selects the rule's events: without time range, scoped to the rule's log source."""
+    interval: int
+    """How often it is evaluated, in seconds."""
+    correlation: Correlation | None = None
+    """None for a rule that alerts on each matching event."""
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON data; `from_dict` reads it back."""
+        correlation = None
+        if self.correlation is not None:
+            correlation = {
+                "root": self.correlation.root.to_dict(),
+                "group_by": list(self.correlation.group_by),
+                "queries": list(self.correlation.queries),
+                "values": [asdict(value) for value in self.correlation.values],
+            }
+        return {
+            "rule": {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self.rule).items()},
+            "indices": list(self.indices),
+            "query": self.query,
+            "interval": self.interval,
+            "correlation": correlation,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> DetectionPlan:
+        """Read what `to_dict` wrote, e.g. from the cluster. Raises KeyError or TypeError on anything else."""
+        rule: dict[str, Any] = {
+            key: tuple(v) if isinstance(v, list) else v for key, v in data["rule"].items()
+        }
+        correlation = None
+        if data["correlation"] is not None:
+            found = data["correlation"]
+            correlation = Correlation(
+                root=CorrelationNode.from_dict(found["root"]),
+                group_by=tuple(found["group_by"]),
+                queries=tuple(found["queries"]),
+                values=tuple(ValueField(**value) for value in found["values"]),
+            )
+        return cls(
+            rule=RuleInfo(**rule),
+            indices=tuple(data["indices"]),
+            query=data["query"],
+            interval=data["interval"],
+            correlation=correlation,
+        )

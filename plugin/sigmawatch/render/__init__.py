@@ -1,0 +1,1 @@
+"""Third stage: a detection plan becomes searches, watches and the documents our own runner reads."""

@@ -1,0 +1,25 @@
+"""A detection plan as the document that our own runner reads from the cluster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sigmawatch.alerts.document import ALERTS
+from sigmawatch.artifact import Artifact, ArtifactKey
+from sigmawatch.render.scripts import script_keys
+
+if TYPE_CHECKING:
+    from sigmawatch.compile.plan import DetectionPlan
+
+__all__ = ["detection_artifact"]
+
+
+def detection_artifact(plan: DetectionPlan, *, namespace: str = "default") -> Artifact:
+    """Return the artifact of kind `detection`: the plan, and the namespace its alerts go to."""
+    return Artifact(
+        kind="detection",
+        id=plan.rule.id,
+        body={"plan": plan.to_dict(), "namespace": namespace},
+        depends_on=(ArtifactKey("index_template", ALERTS), *script_keys(watcher=False)),
+        source=plan.rule.source,
+    )

@@ -1,0 +1,150 @@
+"""A detection plan as a complete Elasticsearch watch.
+
+The body of a watch's search is always rendered as a mustache template, and re-serialised when the watch is
+stored, so escapes do not survive. Rule text therefore travels as template parameters, which are printed with
+`toJson` and never read as a template; the template itself holds constants and the scheduled time only.
+Painless is stored; rules are its parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch.alerts.document import ALERTS, HEALTH, alert_spec
+from sigmawatch.artifact import Artifact, ArtifactKey
+from sigmawatch.render.scripts import script, script_keys
+from sigmawatch.render.search import Moments, event_search, window_search
+from sigmawatch.render.target import Target
+
+if TYPE_CHECKING:
+    from sigmawatch.compile.plan import DetectionPlan
+
+__all__ = ["OVERLAP", "cron", "watch_artifact", "watch_body", "watch_id"]
+
+SCHEDULED = "{{ctx.trigger.scheduled_time}}"
+
+OVERLAP = 300
+"""Seconds that each evaluation looks back beyond its interval, for events that arrive late; alerts have
+ids of their own making, so seeing an event twice costs nothing."""
+
+WATCH_EVENTS = 1000
+WATCH_GROUPS = 5000
+"""Hits and groups a watch asks for; when an answer is full, the watch raises a health note."""
+
+
+def watch_id(plan: DetectionPlan) -> str:
+    """Return the id of a plan's watch."""
+    return f"sigmawatch-{plan.rule.id}"
+
+
+def cron(rule_id: str, interval: int) -> str:
+    """Return a cron schedule for an interval in seconds, its phase spread by a hash of the rule's id.
+
+    Watches that all start at the full minute saturate Watcher's thread pool; interval schedules start
+    together again whenever a node restarts.
+    """
+    seed = int.from_bytes(hashlib.sha256(rule_id.encode()).digest()[:8], "big")
+    second = seed % 60
+    minutes = max(1, round(interval / 60))
+    if minutes < 60:
+        while 60 % minutes:  # a step that does not divide the hour would leave a gap at its end
+            minutes -= 1
+        step = f"{(seed // 60) % minutes}/{minutes}"
+        return f"{second} {step} * * * ?"
+    minute = (seed // 60) % 60
+    hours = min(24, max(1, minutes // 60))
+    while 24 % hours:
+        hours -= 1
+    return f"{second} {minute} {(seed // 3600) % hours}/{hours} * * ?"
+
+
+def _cron_seconds(interval: int) -> int:
+    """Return the longest time between two firings of `cron(…, interval)`, in seconds."""
+    minutes = max(1, round(interval / 60))
+    if minutes < 60:
+        while 60 % minutes:
+            minutes -= 1
+        return minutes * 60
+    hours = min(24, max(1, minutes // 60))
+    while 24 % hours:
+        hours -= 1
+    return hours * 3600
+
+
+def _timed(value: Any) -> bool:
+    """Whether the scheduled time stands anywhere in a value."""
+    if isinstance(value, dict):
+        return any(_timed(inner) for inner in value.values())
+    if isinstance(value, list):
+        return any(_timed(inner) for inner in value)
+    return isinstance(value, str) and value.startswith(SCHEDULED)
+
+
+def _template(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a search template in which whatever does not hold the scheduled time is a parameter.
+
+    `toJson` prints objects and lists as JSON and strings bare, so only objects and lists are moved out; what
+    stays on the way to the scheduled time are keys and scalars of our own.
+    """
+    params: dict[str, Any] = {}
+
+    def render(value: Any) -> str:
+        if isinstance(value, dict) and _timed(value):
+            return "{" + ",".join(f"{json.dumps(key)}:{render(inner)}" for key, inner in value.items()) + "}"
+        if isinstance(value, list) and _timed(value):
+            return "[" + ",".join(map(render, value)) + "]"
+        if isinstance(value, (dict, list)):
+            name = f"p{len(params)}"
+            params[name] = value
+            return f"{{{{#toJson}}}}{name}{{{{/toJson}}}}"
+        text = json.dumps(value)
+        if "{{" in text.replace(SCHEDULED, ""):
+            raise ValueError(f"{value!r} would be read as a template")
+        return text
+
+    return {"source": render(body), "params": params}
+
+
+def watch_body(plan: DetectionPlan, *, namespace: str = "default") -> dict[str, Any]:
+    """Return the body of `PUT _watcher/watch/<id>`."""
+    spec = alert_spec(plan, target=Target.WATCHER, namespace=namespace)
+    report = (_cron_seconds(plan.interval) + OVERLAP) * 1000
+    if plan.correlation is None:
+        kind, size = "event", WATCH_EVENTS
+        body = event_search(plan, Moments(SCHEDULED, report, 0), size=size)
+        body["_source"] = spec.source_fields()
+    else:
+        kind, size = "group", WATCH_GROUPS
+        body = window_search(plan, Moments(SCHEDULED, report, plan.correlation.lookback()), size=size)
+    checked = {"kind": kind, "size": size}
+    return {
+        "trigger": {"schedule": {"cron": cron(plan.rule.id, plan.interval)}},
+        "input": {
+            "search": {
+                "request": {
+                    "indices": list(plan.indices),
+                    "indices_options": {"ignore_unavailable": True, "allow_no_indices": True},
+                    "template": _template(body),
+                },
+            }
+        },
+        "condition": {"script": script("watch-condition", checked)},
+        "transform": {"script": script("watch-transform", {**checked, "spec": spec.to_dict()})},
+        "throttle_period": "0s",
+        "actions": {"alerts": {"index": {"op_type": "create"}}},
+        "metadata": {"rule": {"id": plan.rule.id, "title": plan.rule.title, "level": plan.rule.level}},
+    }
+
+
+def watch_artifact(plan: DetectionPlan, *, namespace: str = "default") -> Artifact:
+    """Return the artifact of kind `watch`."""
+    templates = (ArtifactKey("index_template", ALERTS), ArtifactKey("index_template", HEALTH))
+    return Artifact(
+        kind="watch",
+        id=watch_id(plan),
+        body=watch_body(plan, namespace=namespace),
+        depends_on=(*templates, *script_keys(watcher=True)),
+        source=plan.rule.source,
+    )

@@ -1,0 +1,1 @@
+"""Our own executor: evaluates detection plans on a cluster and writes alerts, once each."""
