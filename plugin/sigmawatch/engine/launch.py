@@ -86,7 +86,9 @@ def prepare(
         files["jvm.options"] = "".join(f"{option}\n" for option in _server_options(work_dir, heap))
     try:
         # The folder itself stays the caller's: the engine's user owns only what the engine writes.
-        work_dir.mkdir(mode=0o711 if installation.user.switch else 0o700)
+        work_dir.mkdir(mode=0o700)
+        if installation.user.switch:
+            work_dir.chmod(0o711)
         for name in ("config", "data", "logs", "tmp"):
             (work_dir / name).mkdir(mode=0o700)
         for name, text in files.items():

@@ -107,7 +107,7 @@ def is_alive(process: Process) -> bool:
 def _matching(process: Process) -> psutil.Process | None:
     try:
         found = psutil.Process(process.pid)
-        if found.status() == psutil.STATUS_ZOMBIE:
+        if not _runs(found):
             return None
         same_start = abs(found.create_time() - process.started) < _CLOCK_TOLERANCE
         return found if same_start and marker(process.work_dir) in found.cmdline() else None
@@ -178,7 +178,12 @@ def _wait(processes: list[psutil.Process], timeout: float) -> list[psutil.Proces
 
 
 def _runs(process: psutil.Process) -> bool:
+    """Return whether the process has not ended yet.
+
+    A killed JVM is called a zombie as soon as its first thread has ended; until the others have, it still
+    holds its port and its files.
+    """
     try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
+        return bool(process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1)
     except psutil.Error:
         return False
