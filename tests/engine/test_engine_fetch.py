@@ -61,7 +61,7 @@ def test_an_engine_is_fetched_once_and_only_what_is_needed_is_kept(tmp_path, mon
         assert served.requests == 1
     check_home(home)
     assert left_over(tmp_path) == []
-    assert ("Fetching thing 1", len(CONTENT), len(CONTENT)) in news
+    assert ("Fetching Thing 1", len(CONTENT), len(CONTENT)) in news
     assert news[-1] == ("Unpacking Thing 1", 8000, 8000)
 
 

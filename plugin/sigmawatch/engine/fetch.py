@@ -22,6 +22,8 @@ __all__ = ["REPOSITORY_VARIABLE", "OnProgress", "ensure_space", "fetch", "out_of
 OnProgress = Callable[[str, int, int], None]
 """Called with (description, done bytes, total bytes) during long work."""
 
+_Reporter = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
 REPOSITORY_VARIABLE = "SIGMAWATCH_MAVEN_REPOSITORY"
 """Names the address of a mirror, for networks that do not reach Maven Central itself."""
 
@@ -53,7 +55,7 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.0f} MB"
 
 
-def fetch(archive: Archive, downloads: Path, on_progress: OnProgress | None = None) -> Path:
+def fetch(archive: Archive, title: str, downloads: Path, on_progress: OnProgress | None = None) -> Path:
     """Return the archive's file below `downloads`, fetching it unless the verified file is there already.
 
     The caller holds a lock on `downloads`. A file that was put there by hand (no network) is used when its
@@ -70,7 +72,7 @@ def fetch(archive: Archive, downloads: Path, on_progress: OnProgress | None = No
     attempt = 1
     while True:
         try:
-            _download(archive, partial, target, on_progress)
+            _download(archive, partial, target, _reporter(f"Fetching {title}", on_progress))
         except _CorruptError as error:
             if corrupt:
                 raise EngineError(
@@ -103,13 +105,13 @@ def _unavailable(archive: Archive, error: Exception) -> EngineError:
     )
 
 
-def _download(archive: Archive, partial: Path, target: Path, on_progress: OnProgress | None) -> None:
+def _download(archive: Archive, partial: Path, target: Path, reporter: _Reporter) -> None:
     # Imported here: jgo takes a quarter of a second to import and is needed once in the life of a cache.
     from jgo.maven import MavenContext, PythonResolver
 
     mirror = os.environ.get(REPOSITORY_VARIABLE)
     context = MavenContext(
-        resolver=PythonResolver(progress_callback=_reporter(archive, on_progress)),
+        resolver=PythonResolver(progress_callback=reporter),
         repo_cache=partial,
         remote_repos={"mirror": mirror.rstrip("/")} if mirror else None,
         timeout=_TIMEOUT,
@@ -125,9 +127,9 @@ def _download(archive: Archive, partial: Path, target: Path, on_progress: OnProg
     file.replace(target)
 
 
-def _reporter(
-    archive: Archive, on_progress: OnProgress | None
-) -> Callable[[str, int], AbstractContextManager[Callable[[int], None]]]:
+def _reporter(description: str, on_progress: OnProgress | None) -> _Reporter:
+    """Return what jgo calls with a file's name and size, and then with the bytes that came."""
+
     @contextmanager
     def report(_filename: str, total: int) -> Iterator[Callable[[int], None]]:
         done = reported = 0
@@ -138,7 +140,7 @@ def _reporter(
             # jgo reports every 8 kB: a hundred thousand calls for a large archive.
             if on_progress and (done - reported >= _CHUNK or done == total):
                 reported = done
-                on_progress(f"Fetching {archive.artifact} {archive.version}", done, total)
+                on_progress(description, done, total)
 
         yield add
 

@@ -48,7 +48,7 @@ def _install(distribution: Distribution, store: Path, home: Path, on_progress: O
     downloads.mkdir(mode=0o755, exist_ok=True)
     shutil.rmtree(home, ignore_errors=True)
     ensure_space(store, distribution.archive.size + distribution.unpacked_size, f"fetching {name}")
-    archive = fetch(distribution.archive, downloads, on_progress)
+    archive = fetch(distribution.archive, name, downloads, on_progress)
     partial = home.with_name(f"{home.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:

@@ -98,7 +98,11 @@ def prepare(
         for name in ("config", "data", "logs", "tmp"):
             installation.user.own(work_dir / name)
     except OSError as error:
-        raise EngineError(f"the node's folder {work_dir} cannot be made: {error.strerror}") from error
+        raise EngineError(
+            f"the node's folder {work_dir} cannot be made: {error.strerror}",
+            # A root user of a container's own may lack the right to give files away.
+            hint="Run sigmawatch as an ordinary user." if installation.user.switch else "",
+        ) from error
     if opensearch:
         command = _opensearch(installation, work_dir, heap)
     elif installation.distribution.engine is Engine.ELASTICSEARCH:

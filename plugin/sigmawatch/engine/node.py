@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NodeState", "NodeStatus", "start", "status", "stop", "temporary"]
 
-_HEAP = re.compile(r"[1-9][0-9]*[mg]", re.ASCII)
+_HEAP = re.compile(r"[1-9][0-9]*[mgMG]", re.ASCII)
 _POLL = 0.03
 _LOG_LINES = 15
 _LOG_BYTES = 20_000
