@@ -145,14 +145,12 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     body = dataset.body
     for name, table in body.tables.items():
         script.params[f"table.{name}"] = dict(table)
-    # A header is worth having even when what follows it is not understood; other fields are only read from a line of
-    # the format, for in any other they would be filed wrongly.
     written: dict[str, list[str]] = {"header": [], "required": [], "fields": []}
     for number, mapping in enumerate(body.mappings):
         kind = "required" if mapping.required else "fields" if mapping in body.own else "header"
         written[kind].append(write_mapping(script, mapping, number))
     cases = write_cases(script, body.cases)
-    steps = "".join(f"if ({script.fault} == null) {{\n{parser.write(script, options)}}}\n" for parser in body.parsers)
+    steps = "".join(_unless_refused(script, parser.write(script, options)) for parser in body.parsers)
     time = script.slot(TIME_SLOT)
     times = "".join(f"  if ({time} == null) {{ {time} = (String){script.get(field)}; }}\n" for field in body.timestamp)
     derived = "".join(DERIVATIONS[name].write(script, options) for name in body.derive)
@@ -171,10 +169,9 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     keep_message = f"ctx.remove({message});"
     if body.message == "text":
         keep_message = f"if (raw != null) {{ ctx.put({message}, text); }}"
-    # What is not understood is not categorised either.
-    uncategorised = " ".join(
-        script.remove(f"event.{name}") for name in ("action", "category", "outcome", "type")
-    )
+    # A line that is refused gets nothing but what every document has and its header: the rest would be filed wrongly.
+    # What is wrong with the header is among the problems already.
+    again = header.replace(_ARGUMENTS, _ARGUMENTS.replace("problems", "new ArrayList()"))
     return f"""\
 long now = System.currentTimeMillis();
 Map[] o = open(ctx);
@@ -189,7 +186,7 @@ String text = '';
 {script.put("event.kind", literal("event"))}
 {script.put("event.ingested", "iso(now)")}
 {script.put("ecs.version", literal(ecs_version()))}
-ctx.put('event', {event});
+ctx.put('event', new HashMap({event}));
 if (ctx.get('@timestamp') == null) {{ ctx.put('@timestamp', iso(now)); }}
 try {{
 if (raw == null) {{
@@ -197,30 +194,40 @@ if (raw == null) {{
 }} else {{
   text = raw.toString();
   {script.put("event.original", "text")}
+  ctx.put('event', new HashMap({event}));
   text = bareLine(text);
 }}
 step = 'parse';
 {assignments(script, body.set)}{steps}step = 'fields';
-{header}if ({script.fault} == null) {{
-{required}}}
-if ({script.fault} == null) {{
-{fields}{categorise}}}
-{last}}} catch (Exception e) {{
-  {script.fault} = step + ': ' + shortened('' + e.getMessage());
-}}
+{header}{_unless_refused(script, required)}{_unless_refused(script, fields + categorise)}\
 if ({script.fault} == null && problems.size() > {MAX_FIELD_PROBLEMS}) {{
   {script.fault} = 'fields: the line does not fit its format';
 }}
+}} catch (Exception e) {{
+  {script.fault} = step + ': ' + shortened('' + e.getMessage());
+}}
+try {{
+step = 'end';
 if ({script.fault} != null) {{
+  o = open(ctx);
+  {time} = null;
   problems.add(0, {script.fault});
-  {script.put("event.kind", literal("pipeline_error"))}
-  {uncategorised}
+{again}  {script.put("event.kind", literal("pipeline_error"))}
+  {script.put("ecs.version", literal(ecs_version()))}
+}}
+{last}}} catch (Exception e) {{
+  problems.add(step + ': ' + shortened('' + e.getMessage()));
 }}
 if (!problems.isEmpty()) {{ {script.put("error.message", "problems")} }}
 ctx.put('@timestamp', {time} != null ? {time} : shipperTime(ctx.get('@timestamp'), now));
 {keep_message}
 close(o);
 """
+
+
+def _unless_refused(script: Script, statements: str) -> str:
+    # Painless refuses an empty block.
+    return f"if ({script.fault} == null) {{\n{statements}}}\n" if statements else ""
 
 
 def _shipper_objects(dataset: Dataset) -> list[str]:

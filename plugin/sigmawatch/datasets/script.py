@@ -77,7 +77,17 @@ class Script:
 
     def slot(self, name: str) -> str:
         """Return the place of a raw value: a text, or null."""
-        return f"f[{self._slots.setdefault(name, len(self._slots))}]"
+        return f"f[{self.slot_number(name)}]"
+
+    def slot_number(self, name: str) -> int:
+        """Return the number of a raw value's slot, for tables."""
+        return self._slots.setdefault(name, len(self._slots))
+
+    def member(self, field: str) -> tuple[int, str]:
+        """Return the number of a field's object and its key there, for tables."""
+        parent, _, name = field.rpartition(".")
+        self.object(parent)
+        return self._objects[parent], name
 
     def object(self, path: str) -> str:
         """Return the place of an object of the document, e.g. of `source.nat`; parents come before children."""

@@ -210,6 +210,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "port": Converted(frozenset({"long"}), "port(v)", "Long", "no port"),
     "ip": Converted(frozenset({"ip"}), "ip(v)", complaint="no IP address"),
     "domain": Converted(_TEXTS, "domain(v)", complaint="no host name"),
+    "epoch_seconds": Moment("epochSecondsMs(v)"),
     "epoch": Moment("epochNumberMs(v)"),
     "iso_time": Moment("isoMs(v)"),
     "syslog_time": Moment("syslogMs(v, now, (String)p.get('timezone'))"),

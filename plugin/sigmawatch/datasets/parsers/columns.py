@@ -74,12 +74,13 @@ class Columns:
 
     def declared_format(self, line: str) -> str | None:
         """Return the header's own text."""
-        words = line.removeprefix("\ufeff").split()
-        if not self.header or len(words) < 2:
-            return None
-        known = set(self.raw_values)
-        is_header = all(_names(word)[:1] and _names(word)[0] in known for word in (words[0], words[-1]))
-        return " ".join(words) if is_header else None
+        text = line.removeprefix("\ufeff").strip()
+        names = _names(text)
+        known = set(self.raw_values).intersection(names)
+        # As the Painless function `isHeader` has it.
+        edges = {names[0], names[-1]} if names else set()
+        is_header = len(known) > 1 and len(known) * 2 > len(names) and bool(edges & known)
+        return text if self.header and is_header else None
 
     def write(self, script: Script, options: Mapping[str, Any]) -> str:
         """Write the function that puts columns into their slots, and the call of it."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sigmawatch.datasets.mapping import FieldMapping, assignments, read_assignments
+from sigmawatch.datasets.mapping import FieldMapping, read_assignments
 from sigmawatch.datasets.parsers.templates import Template, TemplateError, parse_template
 from sigmawatch.datasets.script import java_length, literal
 
@@ -82,27 +82,34 @@ class Patterns:
         return None
 
     def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # as above
-        """Write a function for each template and one that tries them in order."""
-        calls = []
-        for number, pattern in enumerate(self.patterns, 1):
-            script.function(f"accept{number}", "void", "Map[] o", assignments(script, pattern.set))
-            for index, template in enumerate(pattern.templates):
-                name = f"match{number}_{index}"
-                body = template.write(script, f"  accept{number}(o);\n" if pattern.set else "")
-                script.function(name, "boolean", "String s, String[] f, Map[] o", body)
-                calls.append(f"  if ({name}(s, f, o)) {{ return true; }}")
-        script.function("match", "boolean", "String s, String[] f, Map[] o", "\n".join([*calls, "  return false;"]))
+        """Write the tables of the templates and the call that tries them."""
+        templates = []
+        by_word: dict[str, list[int]] = {}
+        anywhere: list[int] = []
+        entries = [(template, pattern) for pattern in self.patterns for template in pattern.templates]
+        words = dict.fromkeys(template.first_word for template, _ in entries if template.first_word is not None)
+        for index, (template, pattern) in enumerate(entries):
+            slots = [script.slot_number(capture.name) for capture in template.captures]
+            sets = [part for name, content in pattern.set.items() for part in (*script.member(name), content)]
+            templates.append({**template.table(), "slots": slots, "set": sets})
+            # Each list holds its templates in the order of the description.
+            if template.first_word is None:
+                anywhere.append(index)
+            for word in words if template.first_word is None else [template.first_word]:
+                by_word.setdefault(word, []).append(index)
+        script.params["patterns"] = {"words": by_word, "other": anywhere, "templates": templates}
         lines = ["String core = text;"]
         for text, test, cut in (
             *((text, "startsWith", f"core.substring({java_length(text)})") for text in self.prefixes),
             *((text, "endsWith", f"core.substring(0, core.length() - {java_length(text)})") for text in self.suffixes),
         ):
             lines.append(f"if (core.{test}({literal(text)})) {{ core = {cut}; }}")
+        call = "matchMessage(core, (Map)params.get('patterns'), f, o)"
         unmatched = ""
         if self.error:
             known = f" && {script.slot(self.unless)} == null" if self.unless else ""
-            unmatched = f"if (!match(core, f, o){known}) {{ {script.fault} = {literal(self.error)}; }}"
-        lines.append(unmatched or "match(core, f, o);")
+            unmatched = f"if (!{call}{known}) {{ {script.fault} = {literal(f'patterns: {self.error}')}; }}"
+        lines.append(unmatched or f"{call};")
         return "\n".join(lines) + "\n"
 
 

@@ -101,7 +101,7 @@ class Syslog:
         if self.bare:
             conditions.append(f"({program} == null && {script.slot('syslog.time')} == null)")
         if self.programs:
-            lines.append(f"if (!({' || '.join(conditions)})) {{ {script.fault} = {literal(self.error)}; }}")
+            lines.append(f"if (!({' || '.join(conditions)})) {{ {script.fault} = {literal(f'syslog: {self.error}')}; }}")
         return "\n".join(lines) + "\n"
 
 
@@ -110,7 +110,7 @@ def read(reader: Reader) -> Syslog:
     reader.is_mapping({"programs", "error", "bare", "process"})
     return Syslog(
         programs=reader.texts("programs"),
-        error=reader.text("error", default="syslog: a line of another program"),
+        error=reader.text("error", default="a line of another program"),
         bare=reader.flag("bare"),
         process=reader.flag("process"),
     )

@@ -10,20 +10,15 @@ Between literal texts stand captures:
 What stands left of the greedy capture is found from the left and what stands right of it from the right end, so that
 a user called `x from 192.0.2.1 port 22` changes nothing about the address that is read. `{{` and `}}` are braces.
 
-A template becomes straight code of `startsWith`, `indexOf` and `lastIndexOf`: no regular expression, whose limit a
-long hostile line would hit, and no backtracking.
+Matching is `startsWith`, `endsWith`, `indexOf` and `lastIndexOf`: no regular expression, whose limit a long hostile
+line would hit, and no backtracking. Templates reach the script as tables, never as source.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from sigmawatch.datasets.script import java_length, literal
-
-if TYPE_CHECKING:
-    from sigmawatch.datasets.script import Script
+from typing import Any
 
 __all__ = ["Capture", "Template", "TemplateError", "parse_template"]
 
@@ -56,55 +51,21 @@ class Template:
     captures: tuple[Capture, ...]
     """The captures."""
 
-    def write(self, script: Script, accepted: str) -> str:
-        """Return the body of a function of the text `s` that says whether it matches.
+    @property
+    def first_word(self) -> str | None:
+        """The word that every text it fits begins with, or None when a capture may be part of the first word."""
+        head, blank, _ = self.literals[0].partition(" ")
+        return head if blank or not self.captures else None
 
-        Raw values are stored only when all of the template matches; `accepted` are statements for that case.
-        """
-        first, last = self.literals[0], self.literals[-1]
-        if not self.captures:
-            return f"  if (!{literal(first)}.equals(s)) {{ return false; }}\n{accepted}  return true;"
-        lines = []
-        if first:
-            lines.append(f"if (!s.startsWith({literal(first)})) {{ return false; }}")
-        lines += [f"int a = {java_length(first)};", f"int z = s.length() - {java_length(last)};"]
-        lines.append("if (z < a) { return false; }")
-        if last:
-            lines.append(f"if (!s.endsWith({literal(last)})) {{ return false; }}")
+    def table(self) -> dict[str, Any]:
+        """Return what the Painless function `fits` reads, but for the slots."""
         # The capture that takes what the others leave: the greedy one, else the last.
-        rest = next((i for i, capture in enumerate(self.captures) if capture.kind == "*"), len(self.captures) - 1)
-        for index, capture in enumerate(self.captures[:rest]):
-            after = literal(self.literals[index + 1])
-            lines += [
-                f"int e{index} = s.indexOf({after}, a);",
-                f"if (e{index} < 0 || e{index} > z) {{ return false; }}",
-                *_taken(index, capture, "a", f"e{index}"),
-                f"a = e{index} + {java_length(self.literals[index + 1])};",
-            ]
-        for index in range(len(self.captures) - 1, rest, -1):
-            before = self.literals[index]
-            lines += [
-                f"int b{index} = s.lastIndexOf({literal(before)}, z - {java_length(before)});",
-                f"if (b{index} < a) {{ return false; }}",
-                *_taken(index, self.captures[index], f"b{index} + {java_length(before)}", "z"),
-                f"z = b{index};",
-            ]
-        lines += ["if (z < a) { return false; }", *_taken(rest, self.captures[rest], "a", "z")]
-        lines += [f"{script.slot(capture.name)} = c{index};" for index, capture in enumerate(self.captures)]
-        return "".join(f"  {line}\n" for line in lines) + accepted + "  return true;"
-
-
-def _taken(index: int, capture: Capture, begin: str, end: str) -> list[str]:
-    """Return the statements that take a capture out of the text and check that it is what its kind says."""
-    lines = [f"String c{index} = s.substring({begin}, {end});"]
-    wrong = []
-    if capture.kind in ("", "~"):
-        wrong.append(f"c{index}.isEmpty()")
-    if capture.kind in ("", "?"):
-        wrong.append(f"c{index}.indexOf(' ') >= 0")
-    if wrong:
-        lines.append(f"if ({' || '.join(wrong)}) {{ return false; }}")
-    return lines
+        greedy = (index for index, capture in enumerate(self.captures) if capture.kind == "*")
+        return {
+            "texts": list(self.literals),
+            "kinds": "".join(capture.kind or "-" for capture in self.captures),
+            "rest": next(greedy, len(self.captures) - 1),
+        }
 
 
 def parse_template(text: str) -> Template:
