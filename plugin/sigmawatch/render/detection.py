@@ -19,7 +19,7 @@ def detection_artifact(plan: DetectionPlan, *, namespace: str = "default") -> Ar
     return Artifact(
         kind="detection",
         id=plan.rule.id,
-        body={"plan": plan.to_dict(), "namespace": namespace},
+        body={**plan.to_dict(), "namespace": namespace},
         depends_on=(ArtifactKey("index_template", ALERTS), *script_keys(watcher=False)),
         source=plan.rule.source,
     )

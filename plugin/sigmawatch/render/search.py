@@ -91,7 +91,8 @@ def event_search(
         "size": size,
         "track_total_hits": False,
         "query": {"bool": {"filter": [_when(moments, ingested), *filters, plan.query]}},
-        "sort": [{"@timestamp": {"order": "asc", "format": "epoch_millis"}}, {"_doc": "asc"}],
+        # Milliseconds, also for date_nanos: `format` would say so too, but OpenSearch does not know it here.
+        "sort": [{"@timestamp": {"order": "asc", "numeric_type": "date"}}, {"_doc": "asc"}],
     }
     if after is not None:
         body["search_after"] = list(after)

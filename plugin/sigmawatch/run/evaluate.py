@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sigmawatch.cluster import Cluster
-    from sigmawatch.compile.plan import DetectionPlan, Query
+    from sigmawatch.cluster import ResponseError
+from sigmawatch.compile.plan import DetectionPlan, Query
 
 __all__ = ["Job", "Outcome", "evaluate"]
 
@@ -33,6 +34,8 @@ LARGEST_PAGE = 10_000
 
 GROUPS_AT_ONCE = 200
 """Groups whose windows are laid in one search."""
+
+_BAD_REQUEST = 400
 
 _KEPT = (
     "responses.status,responses.error,responses.timed_out,responses._shards,responses.aggregations,"
@@ -113,7 +116,16 @@ def _msearch(cluster: Cluster, batch: Sequence[_Search]) -> list[dict[str, Any]]
         }
         lines += [orjson.dumps(header), orjson.dumps(search.body)]
     params = {"filter_path": _KEPT}
-    answer = cluster.request("POST", "/_msearch", b"\n".join(lines) + b"\n", params=params)
+    try:
+        answer = cluster.request("POST", "/_msearch", b"\n".join(lines) + b"\n", params=params)
+    except ResponseError as error:
+        # A body that cannot even be parsed fails the whole request: find it, so that it stops no other.
+        if error.status != _BAD_REQUEST:
+            raise
+        if len(batch) == 1:
+            return [{"error": {"reason": error.reason}}]
+        half = len(batch) // 2
+        return _msearch(cluster, batch[:half]) + _msearch(cluster, batch[half:])
     responses: list[dict[str, Any]] = answer["responses"]
     return responses
 

@@ -84,7 +84,7 @@ def load_detections(cluster: Cluster) -> list[Detection]:
             message = f"detection {hit['_id']} in {DETECTIONS} cannot be read ({error})"
             hint = "it was deployed by another version: deploy again"
             raise ContentError([Problem(message, hint=hint, code="detection")]) from error
-        found.append(Detection(plan, source.get("namespace", "default")))
+        found.append(Detection(plan, source["plan"].get("namespace", "default")))
     if not found:
         hint = "run `sigmawatch deploy --target runner` first"
         raise ContentError([Problem(f"no detections are deployed in {cluster.url}", hint=hint)])

@@ -1,0 +1,107 @@
+"""`sigmawatch demo`: everything once, on an embedded engine."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sigmawatch import engine
+from sigmawatch.alerts.document import ALERTS
+from sigmawatch.bundle import bundle_for
+from sigmawatch.cli.alerts import alert_table
+from sigmawatch.cli.downloads import reporter
+from sigmawatch.cli.options import format_option
+from sigmawatch.cli.terminal import errors, print_json, progress_bar, results
+from sigmawatch.cluster import ConnectionSettings, connect, url_path
+from sigmawatch.demo import MOMENT, NAMESPACE, demo_logs
+from sigmawatch.deploy import apply
+from sigmawatch.deploy import plan as make_plan
+from sigmawatch.ingest.files import load_file
+from sigmawatch.pack.layout import builtin_pack
+from sigmawatch.render.target import Target
+from sigmawatch.run.runner import Runner
+from sigmawatch.testing.testfile import parse_moment
+
+if TYPE_CHECKING:
+    from sigmawatch.bundle import Bundle
+    from sigmawatch.cluster import Cluster
+
+__all__ = ["command"]
+
+NODE = "demo"
+
+
+@click.command()
+@format_option("text", "json")
+def command(output_format: str) -> None:
+    """Show the whole way on an embedded engine: raw logs in, alerts out.
+
+    Starts an engine (fetched the first time), deploys the built-in pack, loads an hour of sample logs, runs the
+    detections and prints their alerts. The engine is left running. Running it again adds nothing.
+
+    \b
+    Example:
+      sigmawatch demo
+      sigmawatch engine stop --name demo
+    """
+    say = errors()
+    with ExitStack() as display:
+        node = engine.start(NODE, on_progress=reporter(display))
+    say.print(f"{node.engine} {node.version} at {node.url}", markup=False)
+    with connect(ConnectionSettings(node.url)) as cluster:
+        bundle = _deploy(cluster)
+        say.print(f"{len(bundle.artifacts)} artifacts deployed", markup=False)
+        _load(cluster, bundle)
+        tick = Runner(cluster).evaluate_at(parse_moment(MOMENT))
+        found = _alerts(cluster)
+    for problem in tick.problems:
+        say.print(problem, style="yellow", markup=False)
+    if output_format == "json":
+        print_json({"url": node.url, "alerts": found})
+    else:
+        results().print()
+        results().print(alert_table(found))
+        results().print()
+    say.print(f"{len(tick.created)} new alerts, {len(found)} in all, in {ALERTS}", markup=False)
+    say.print(f"The engine runs on at {node.url}; stop it with: sigmawatch engine stop --name {NODE}", markup=False)
+    if tick.problems or not found:
+        sys.exit(1)
+
+
+def _deploy(cluster: Cluster) -> Bundle:
+    pack = builtin_pack()
+    bundle = bundle_for(cluster, pack, target=Target.RUNNER, namespace=NAMESPACE)
+    plan = make_plan(cluster, bundle.artifacts, pack=pack.name)
+    with progress_bar() as progress:
+        task = progress.add_task("Deploying the built-in pack", total=len(plan.changes))
+        apply(
+            cluster,
+            plan,
+            release="demo",
+            on_progress=lambda _, done, total: progress.update(task, completed=done, total=total),
+        )
+        progress.update(task, total=len(plan.changes), completed=len(plan.changes))
+    return bundle
+
+
+def _load(cluster: Cluster, bundle: Bundle) -> None:
+    datasets = {dataset.name: dataset for dataset in bundle.datasets}
+    with demo_logs() as logs, progress_bar(download=True) as progress:
+        for name, path in logs:
+            task = progress.add_task(f"Loading {path.name}", total=path.stat().st_size)
+            load_file(
+                cluster,
+                datasets[name],
+                path,
+                namespace=NAMESPACE,
+                on_bytes=lambda done, task=task: progress.update(task, completed=done),  # type: ignore[misc]
+            )
+            cluster.request("POST", f"{url_path(datasets[name].data_stream(NAMESPACE))}/_refresh")
+
+
+def _alerts(cluster: Cluster) -> list[dict[str, Any]]:
+    hits = [hit["_source"] for hit in cluster.scan(f"{ALERTS}-{NAMESPACE}-*")]
+    return sorted(hits, key=lambda alert: (alert["@timestamp"], alert["rule"]["name"]))

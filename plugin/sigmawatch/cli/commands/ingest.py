@@ -1,0 +1,75 @@
+"""`sigmawatch ingest`: load log files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sigmawatch.cli.options import connection_options, format_option, open_cluster, open_pack, pack_option
+from sigmawatch.cli.terminal import errors, print_json, progress_bar, results
+from sigmawatch.datasets import load_datasets
+from sigmawatch.errors import UsageError
+from sigmawatch.ingest.files import Loaded, load_file
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dataset", "name", required=True, help="What kind of log it is, e.g. flow.aws_vpc.")
+@click.option("--namespace", default="default", show_default=True, help="Of the data stream.")
+@pack_option
+@connection_options
+@format_option("text", "json")
+def command(
+    files: tuple[Path, ...],
+    name: str,
+    namespace: str,
+    pack_path: Path | None,
+    output_format: str,
+    **connection: Any,
+) -> None:
+    """Load log files (plain or .gz) into the data stream of a dataset.
+
+    The dataset must be deployed. A line keeps its id, so loading a file again adds nothing. Lines that cannot
+    be parsed are kept and marked (event.kind: pipeline_error).
+
+    \b
+    Example:
+      sigmawatch ingest --dataset flow.aws_vpc --url http://127.0.0.1:9200 flows.log.gz
+    """
+    pack = open_pack(pack_path)
+    known = {dataset.name: dataset for dataset in load_datasets(pack.ingest_pipelines)}
+    if name not in known:
+        raise UsageError(f"unknown dataset {name}", hint=f"Known: {', '.join(sorted(known))}")
+    found: dict[str, Loaded] = {}
+    with open_cluster(**connection) as cluster, progress_bar(download=True) as progress:
+        for path in files:
+            task = progress.add_task(path.name, total=path.stat().st_size)
+            found[str(path)] = load_file(
+                cluster,
+                known[name],
+                path,
+                namespace=namespace,
+                on_bytes=lambda done, task=task: progress.update(task, completed=done),  # type: ignore[misc]
+            )
+    if output_format == "json":
+        print_json({path: vars(loaded) for path, loaded in found.items()})
+    else:
+        for path_name, loaded in found.items():
+            results().print(f"{path_name}: {_spell(loaded)}", markup=False)
+            for reason in loaded.reasons:
+                errors().print(f"  {reason}", style="red", markup=False)
+    if any(loaded.failed for loaded in found.values()):
+        sys.exit(4)
+
+
+def _spell(loaded: Loaded) -> str:
+    parts = [f"{loaded.created:,} lines loaded"]
+    parts += [f"{loaded.existing:,} known before"] if loaded.existing else []
+    parts += [f"{loaded.dropped:,} header lines"] if loaded.dropped else []
+    parts += [f"{loaded.failed:,} refused"] if loaded.failed else []
+    return ", ".join(parts)

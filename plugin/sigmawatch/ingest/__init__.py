@@ -1,0 +1,1 @@
+"""Brings raw log lines into data streams."""
