@@ -59,6 +59,7 @@ class HttpStandIn:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one packet: in two, the second waits for an acknowledgement
 
             def _answer(self) -> None:
                 length = int(self.headers.get("content-length") or 0)

@@ -225,6 +225,22 @@ def test_a_lost_registry_is_found_again(either: Target) -> None:
     assert either.actions(*artifacts) == ["unchanged"] * 6
 
 
+def test_what_is_marked_as_another_packs_is_refused_even_where_it_is_the_same(either: Target) -> None:
+    component = bundle()[3]
+    either.deploy(component, pack="theirs")
+    either.cluster.request("DELETE", f"/{REGISTRY_INDEX}")
+    plan = either.plan(component, pack="ours")
+    assert plan.changes[0].reason == "marked as belonging to pack theirs"
+    assert plan.changes[0].action is Action.CONFLICT
+
+
+def test_a_mapping_that_grew_by_itself_is_no_drift(either: Target) -> None:
+    index = Artifact("index", f"{PREFIX}index", {"mappings": {"properties": {"a": {"type": "keyword"}}}})
+    either.deploy(index)
+    either.cluster.request("PUT", f"/{index.id}/_doc/1", {"b": "something new"}, params={"refresh": "true"})
+    assert either.actions(index) == ["unchanged"]
+
+
 def test_marks_say_who_owns_what_where_there_is_a_place_for_them(either: Target) -> None:
     either.deploy(*bundle())
     found = either.cluster.request("GET", f"/_component_template/{PREFIX}component")

@@ -9,7 +9,7 @@ from deploy_targets import Target, target_at
 from watcher_stand_in import WatcherStandIn
 
 from sigmawatch.artifact import Artifact
-from sigmawatch.deploy import Action, DeployIncomplete
+from sigmawatch.deploy import Action, DeployIncomplete, apply, plan
 from sigmawatch.deploy.kinds.watch import PAGE
 from sigmawatch.errors import TargetUnavailable
 
@@ -131,3 +131,16 @@ def test_without_watcher_it_is_said_before_the_first_write(licence: str, enabled
             target.plan(watch())
     assert "runner" in caught.value.hint
     assert server.indices == {}
+
+
+def test_after_a_downgrade_the_watches_stay_and_all_else_goes_on(
+    watcher: Target, server: WatcherStandIn
+) -> None:
+    watcher.deploy(watch())
+    server.licence = "basic"
+    with target_at(server.url).cluster as cluster:
+        found = plan(cluster, [Artifact("detection", "sigmawatch-one", {"a": 1})], pack="p")
+        assert [change.action for change in found.changes] == [Action.CREATE]
+        assert found.notes[0].startswith("1 of kind watch cannot be deleted: the licence of")
+        apply(cluster, found)
+    assert set(server.watches) == {"sigmawatch-one"}

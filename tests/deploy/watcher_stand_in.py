@@ -31,7 +31,7 @@ _TOP = {
 }
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     def __init__(self, status: int, kind: str, reason: str) -> None:
         self.status = status
         self.body = {"error": {"type": kind, "reason": reason, "root_cause": []}, "status": status}
@@ -69,6 +69,7 @@ class WatcherStandIn:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one packet: in two, the second waits for an acknowledgement
 
             def _answer(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("content-length") or 0))

@@ -79,6 +79,11 @@ def _hint(status: int, error_type: str, reason: str, login: str) -> str:
                 "index.blocks.read_only_allow_delete."
             )
         return "The cluster or the index is blocked; see cluster.blocks.* and index.blocks.* in its settings."
+    if "Too many dynamic script compilations" in reason:
+        return (
+            "The cluster limits how many scripts it compiles in five minutes; deploy again later, or raise "
+            "script.context.ingest.max_compilations_rate."
+        )
     if status == 403:
         granted = re.search(r"granted by the (\w+) privileges \[([^\]]+)\]", reason)
         if granted:

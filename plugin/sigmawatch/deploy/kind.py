@@ -33,6 +33,8 @@ class Kind(ABC):
     """How many artifacts `write_batch` takes at once."""
     updatable: ClassVar[bool] = True
     """False: created where it is absent, and then whatever it is is fine."""
+    additive: ClassVar[bool] = False
+    """True: it grows by itself, so that having more than we sent is neither drift nor a change."""
     deletable: ClassVar[bool] = True
     """False: holds data, so it outlives its artifact."""
 

@@ -28,7 +28,7 @@ _PATH = url_path(REGISTRY_INDEX, "_doc", "lock")
 _CREATE = url_path(REGISTRY_INDEX, "_create", "lock")
 
 
-class DeployLocked(ClusterError):  # noqa: N818  # a state of the cluster, like TargetUnavailable
+class DeployLocked(ClusterError):  # a state of the cluster, like TargetUnavailable
     """Somebody else is deploying, or took the lock from us."""
 
 
@@ -81,7 +81,8 @@ class DeployLock:
     def __exit__(self, *exc: object) -> None:
         self._ended.set()
         if self._renewing is not None:
-            self._renewing.join()
+            # Not for ever: it may be waiting for a cluster that is gone. Later it finds its lock gone as well.
+            self._renewing.join(timeout=5)
         if not self.lost:
             try:
                 self._cluster.request("DELETE", _PATH, params=self._version, ignore=(404, 409))

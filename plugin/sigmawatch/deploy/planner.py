@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sigmawatch import __version__
 from sigmawatch.artifact import Artifact, ArtifactKey, content_hash
@@ -11,7 +11,7 @@ from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.deploy.order import waves
 from sigmawatch.deploy.plan import Action, Change, Plan, Refusal
 from sigmawatch.deploy.registry import Entry, read_registry
-from sigmawatch.errors import ContentError, Problem
+from sigmawatch.errors import ContentError, Problem, TargetUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,7 +63,8 @@ def plan(
         notes.append("the bundle is empty, so nothing is deleted")
     if not prune or not bundle:
         gone = []
-    live = _read(cluster, [*bundle, *(entry.key for entry in gone)])
+    live = _read(cluster, bundle, gone, notes)
+    gone = [entry for entry in gone if entry.kind in live]
     planner = _Planner(pack, adopt, engine_of(cluster), live, registry)
     changes = [planner.change(artifact) for artifact in ordered]
     changes += [
@@ -99,15 +100,26 @@ def _unique(artifacts: Iterable[Artifact]) -> dict[ArtifactKey, Artifact]:
     return bundle
 
 
-def _read(cluster: Cluster, keys: Iterable[ArtifactKey]) -> dict[ArtifactKey, Body]:
-    ids: dict[str, list[str]] = {}
-    for key in keys:
-        ids.setdefault(key.kind, []).append(key.id)
-    return {
-        ArtifactKey(kind, artifact_id): body
-        for kind, wanted in ids.items()
-        for artifact_id, body in all_kinds()[kind].read_all(cluster, wanted).items()
-    }
+def _read(
+    cluster: Cluster, bundle: Iterable[ArtifactKey], gone: Iterable[Entry], notes: list[str]
+) -> dict[str, Mapping[str, Body]]:
+    """Return what is live, by kind and id. A kind that could not be read, and need not be, is left out."""
+    needed: dict[str, list[str]] = {}
+    for key in bundle:
+        needed.setdefault(key.kind, []).append(key.id)
+    going: dict[str, list[str]] = {}
+    for entry in gone:
+        going.setdefault(entry.kind, []).append(entry.id)
+    live: dict[str, Mapping[str, Body]] = {}
+    for kind in sorted({*needed, *going}):
+        try:
+            live[kind] = all_kinds()[kind].read_all(cluster, [*needed.get(kind, ()), *going.get(kind, ())])
+        except TargetUnavailable as error:
+            if kind in needed:
+                raise
+            # After a downgrade of the licence watches cannot even be deleted: that stops nothing else.
+            notes.append(f"{len(going[kind])} of kind {kind} cannot be deleted: {error.message}")
+    return live
 
 
 def _refusals(changes: list[Change], max_deletes: int) -> Iterable[Refusal]:
@@ -134,7 +146,7 @@ class _Planner:
         pack: str,
         adopt: bool,
         engine: str,
-        live: Mapping[ArtifactKey, Body],
+        live: Mapping[str, Mapping[str, Body]],
         registry: Mapping[ArtifactKey, Entry],
     ) -> None:
         self._pack = pack
@@ -146,7 +158,7 @@ class _Planner:
     def change(self, artifact: Artifact) -> Change:
         """Decide about an artifact of the bundle."""
         kind = all_kinds()[artifact.kind]
-        live = self._live.get(artifact.key)
+        live = self._live[artifact.kind].get(artifact.id)
         before = None if live is None else kind.normalise(live)
         after = kind.normalise(artifact.body)
         sent_hash = content_hash(artifact.body)
@@ -185,21 +197,22 @@ class _Planner:
         equal = live_hash == content_hash(after)
         if not kind.updatable:
             return (Action.RECORD, "exists already") if entry is None else (Action.UNCHANGED, "")
+        covered = covers(before, after)
         if entry is None:
-            return self._unrecorded(kind.marks_of(live), equal, covers(before, after), sent_hash)
+            return self._unrecorded(kind.marks_of(live), equal, covered, sent_hash)
         if entry.pack != self._pack:
             return self._foreign(f"belongs to pack {entry.pack}")
         if entry.pending:
-            written = equal or (entry.pending == sent_hash and _marked(kind, live, sent_hash, before, after))
-            if written:
+            marked = kind.marks_of(live).get("hash") == sent_hash
+            if equal or (marked and covered):
                 return Action.RECORD, "an interrupted deploy had written it"
             return Action.UPDATE, "an earlier deploy was interrupted"
-        if entry.live_hash == live_hash:
+        if entry.live_hash == live_hash or (kind.additive and covered):
             return (Action.UNCHANGED, "") if entry.sent_hash == sent_hash else (Action.UPDATE, "")
         if equal:
             return Action.RECORD, "changed outside to what it shall be"
         upgraded = entry.engine != self._engine or entry.version != __version__
-        if upgraded and entry.sent_hash == sent_hash and covers(before, after):
+        if upgraded and entry.sent_hash == sent_hash and covered:
             return Action.RECORD, f"has more defaults since {entry.engine} became {self._engine}"
         ours = "" if entry.sent_hash == sent_hash else "; changed here too"
         return Action.DRIFTED, f"changed outside since {entry.updated}{ours}"
@@ -208,14 +221,14 @@ class _Planner:
         self, marks: Mapping[str, str], equal: bool, covered: bool, sent_hash: str
     ) -> tuple[Action, str]:
         """Decide about one that the registry does not know: lost, somebody else's, or by chance the same."""
+        owner = marks.get("pack", "")
+        if owner and owner != self._pack:
+            return self._foreign(f"marked as belonging to pack {owner}")
         if equal:
             return Action.RECORD, "exists already, the same"
-        if marks.get("pack") == self._pack:
-            if marks.get("hash") == sent_hash and covered:
-                return Action.RECORD, "its marks say that it is ours"
-            return Action.UPDATE, "its marks say that it is ours"
-        if marks.get("pack"):
-            return self._foreign(f"marked as belonging to pack {marks['pack']}")
+        if owner:
+            same = marks.get("hash") == sent_hash and covered
+            return (Action.RECORD if same else Action.UPDATE), "its marks say that it is ours"
         return self._foreign("exists, and we did not make it")
 
     def _foreign(self, reason: str) -> tuple[Action, str]:
@@ -224,7 +237,7 @@ class _Planner:
     def removal(self, entry: Entry) -> Change:
         """Decide about an artifact that the bundle no longer holds."""
         kind = all_kinds()[entry.kind]
-        live = self._live.get(entry.key)
+        live = self._live[entry.kind].get(entry.id)
         before = None if live is None else kind.normalise(live)
         live_hash = "" if before is None else content_hash(before)
         action, reason = Action.DELETE, "no longer in the pack"
@@ -236,8 +249,3 @@ class _Planner:
         elif entry.live_hash != live_hash and not entry.pending:
             reason += "; changed outside meanwhile"
         return Change(key=entry.key, action=action, reason=reason, before=before, live_hash=live_hash)
-
-
-def _marked(kind: Kind, live: Body, sent_hash: str, before: Any, after: Any) -> bool:
-    """Whether a live body says that it is what we sent, and holds it."""
-    return kind.marks_of(live).get("hash") == sent_hash and covers(before, after)

@@ -25,6 +25,7 @@ class Index(Kind):
 
     name = "index"
     rank = 40
+    additive = True  # dynamic mapping adds fields, and a mapping never loses one
     deletable = False
 
     def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
