@@ -13,13 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.load import samples
-from sigmawatch.datasets.model import Dataset, Sample
 from sigmawatch.datasets.pipeline import build_pipeline, without_hook
 from sigmawatch.errors import ClusterError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sigmawatch.datasets.model import Dataset, Sample
 
 __all__ = ["SampleResult", "Simulate", "check_samples", "simulated", "update_samples"]
 

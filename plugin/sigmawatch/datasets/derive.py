@@ -11,6 +11,7 @@ from sigmawatch.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
     from sigmawatch.datasets.script import Script
 
 __all__ = ["DERIVATIONS", "PRIVATE_NETWORKS", "Derivation"]

@@ -163,11 +163,11 @@ def _read_logsources(reader: Reader) -> tuple[Mapping[str, str], ...]:
     if listed is None:
         reader.problem("'logsources' is missing", code="missing-key")
         return ()
-    found = []
-    for element in listed.elements():
-        if element.is_mapping({"category", "product", "service"}):
-            found.append({key: member.as_text() for key, member in element.items()})
-    return tuple(found)
+    return tuple(
+        {key: member.as_text() for key, member in element.items()}
+        for element in listed.elements()
+        if element.is_mapping({"category", "product", "service"})
+    )
 
 
 def _read_description(reader: Reader) -> Description:

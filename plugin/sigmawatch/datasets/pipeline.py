@@ -52,8 +52,11 @@ def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None
     options = dict(options or {})
     known = {
         option
-        for part in (*dataset.body.parsers, *(DERIVATIONS[name] for name in dataset.body.derive))
-        for option in part.options
+        for options_of_part in (
+            *(parser.options for parser in dataset.body.parsers),
+            *(DERIVATIONS[name].options for name in dataset.body.derive),
+        )
+        for option in options_of_part
     }
     for option in options:
         if option not in known:
@@ -163,9 +166,12 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     )
     categorise = "".join(f"  {call}\n" for call in _functions(script, "cases", [cases] if cases else []))
     original, message = script.get("event.original"), literal("message")
-    for path in _shipper_objects(dataset):
-        script.object(path)
     event = script.object("event")
+    # Objects that this script does not write to may come as a text all the same, which no mapping would accept.
+    written_objects = {path.partition(".")[0] for path in script.objects}
+    others = [name for name in _shipper_objects(dataset) if name not in written_objects]
+    made_objects = "".join(f"  makeObject(d, {literal(name)});\n" for name in others)
+    script.function("makeObjects", "void", "Map d", made_objects)
     keep_message = f"ctx.remove({message});"
     if body.message == "text":
         keep_message = f"if (raw != null) {{ ctx.put({message}, text); }}"
@@ -174,27 +180,27 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     again = header.replace(_ARGUMENTS, _ARGUMENTS.replace("problems", "new ArrayList()"))
     return f"""\
 long now = System.currentTimeMillis();
+String present = iso(now);
+makeObjects(ctx);
 Map[] o = open(ctx);
 List problems = new ArrayList();
 String step = 'input';
 def raw = {original};
-if (raw == null) {{ raw = ctx.remove('event.original'); }}
 if (raw == null) {{ raw = ctx.get({message}); }}
-String text = '';
+if (raw == null) {{ raw = ctx.remove('event.original'); }}
+String text = raw == null ? '' : raw.toString();
+if (raw != null) {{ {script.put("event.original", "text")} }}
 {script.put("event.dataset", literal(dataset.name))}
 {script.put("event.module", literal(body.module))}
 {script.put("event.kind", literal("event"))}
-{script.put("event.ingested", "iso(now)")}
+{script.put("event.ingested", "present")}
 {script.put("ecs.version", literal(ecs_version()))}
 ctx.put('event', new HashMap({event}));
-if (ctx.get('@timestamp') == null) {{ ctx.put('@timestamp', iso(now)); }}
+if (ctx.get('@timestamp') == null) {{ ctx.put('@timestamp', present); }}
 try {{
 if (raw == null) {{
   {script.fault} = 'input: the document has neither message nor event.original';
 }} else {{
-  text = raw.toString();
-  {script.put("event.original", "text")}
-  ctx.put('event', new HashMap({event}));
   text = bareLine(text);
 }}
 step = 'parse';
@@ -231,7 +237,7 @@ def _unless_refused(script: Script, statements: str) -> str:
 
 
 def _shipper_objects(dataset: Dataset) -> list[str]:
-    """Return the objects at the top that a mapping expects, so that a shipper's text in their place does no harm."""
+    """Return the objects at the top of the document that its mappings expect."""
     return sorted({field.partition(".")[0] for field in dataset.fields if "." in field})
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 __all__ = ["MAX_SOURCE_BYTES", "Script", "java_length", "literal"]
 
@@ -79,6 +79,11 @@ class Script:
         """Return the place of a raw value: a text, or null."""
         return f"f[{self.slot_number(name)}]"
 
+    @property
+    def objects(self) -> Collection[str]:
+        """The objects that the script may write to."""
+        return [path for path in self._objects if path]
+
     def slot_number(self, name: str) -> int:
         """Return the number of a raw value's slot, for tables."""
         return self._slots.setdefault(name, len(self._slots))
@@ -116,7 +121,7 @@ class Script:
         parent, _, name = field.rpartition(".")
         return f"addOnce({self.object(parent)}, {literal(name)}, {expression});"
 
-    def table(self, name: str, table: object) -> str:
+    def table(self, name: str, table: Any) -> str:
         """Put a table into `params` and return the expression for it inside a function."""
         self.params[name] = table
         return f"p.get({literal(name)})"

@@ -13,6 +13,7 @@ from sigmawatch.datasets.script import literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     from sigmawatch.datasets.mapping import FieldMapping
     from sigmawatch.datasets.script import Script
 
@@ -166,9 +167,16 @@ class Bits:
         puts = " ".join(_put(script, mapping, field, "t") for field in mapping.to)
         # A text that is no number is told once, by the mapping that takes the number itself.
         return (
-            f"Long number = integer(v); if (number != null) {{ long n = number.longValue(); List t = new ArrayList(); {tests} "
-            f"if (!t.isEmpty()) {{ {puts} }} }}"
+            "Long number = integer(v); if (number != null) { long n = number.longValue(); List t = new ArrayList(); "
+            f"{tests} if (!t.isEmpty()) {{ {puts} }} }}"
         )
+
+
+_FACILITIES = (
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
+    "audit", "alert", "clock", *(f"local{number}" for number in range(8)),
+)  # fmt: skip
+_SEVERITIES = ("emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug")
 
 
 @dataclass(frozen=True)
@@ -184,12 +192,12 @@ class SyslogPriority:
 
     def write(self, script: Script, mapping: FieldMapping) -> str:
         """Split the number; its range was checked when the header was read."""
-        script.params["syslog.facilities"] = [
-            *(["kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp", "audit", "alert", "clock"]),
-            *(f"local{number}" for number in range(8)),
+        script.params["syslog.facilities"] = list(_FACILITIES)
+        script.params["syslog.severities"] = list(_SEVERITIES)
+        lines = [
+            "Long number = integer(v); long n = number.longValue(); int facility = (int)(n / 8L);",
+            "int severity = (int)(n % 8L);",
         ]
-        script.params["syslog.severities"] = ["emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"]
-        lines = ["Long number = integer(v); long n = number.longValue(); int facility = (int)(n / 8L); int severity = (int)(n % 8L);"]
         for target in mapping.to:
             lines += [
                 script.put(f"{target}.priority", "n"),

@@ -101,8 +101,8 @@ class Columns:
         rest = "rest.put(vendorName(name), value);" if self.rest else ""
         # `p` holds the tables: the orders by number of columns, and the slots by column.
         script.function("columns", "String", "String text, String[] f, Map rest, Map p, def declared", f"""\
-  StringTokenizer tokens = new StringTokenizer(text, ' ' + (char)9);
-  int n = tokens.countTokens();
+  String[] values = words(text);
+  int n = values.length;
   List names;
   if (declared == null) {{
     names = ((Map){script.table("formats", formats)}).get('' + n);
@@ -118,7 +118,7 @@ class Columns:
   }}
   Map columns = (Map){script.table("columns", columns)};
   for (int i = 0; i < n; ++i) {{
-    String value = tokens.nextToken();
+    String value = values[i];
     if (!({nulls})) {{
       String name = (String)names.get(i);
       def slot = columns.get(name);
@@ -132,7 +132,8 @@ class Columns:
         if self.header:
             header = "if (isHeader(text, (Map)params.get('columns'))) { ctx.put('_drop', true); return; }\n"
         return (
-            f"def declared = ctx.remove({literal(FORMAT_FIELD)});\n{header}"
+            f"def declared = ctx.get({literal(FORMAT_FIELD)});\n"
+            f"if (declared != null) {{ ctx.remove({literal(FORMAT_FIELD)}); }}\n{header}"
             f"{script.fault} = columns(text, f, {target}, params, declared);\n"
         )
 

@@ -9,8 +9,7 @@
         unmatched: {error: not an sshd line, unless: syslog.program}
 
 A message that no template fits is an event all the same when the raw value `unless` was found (or no `unmatched` is
-given), else the line is refused with the words of `error`. The raw value `pattern` is the number of the entry that
-fitted, from 1.
+given), else the line is refused with the words of `error`.
 """
 
 from __future__ import annotations
@@ -136,7 +135,7 @@ def read(reader: Reader) -> Patterns:
         patterns.append(Pattern(tuple(templates), read_assignments(settings) if settings else {}))
     unmatched = reader.get("unmatched")
     if unmatched is not None and unmatched.is_mapping({"error", "unless"}):
-        error, unless = unmatched.text("error"), unmatched.text("unless", default="")
+        refusal, unless = unmatched.text("error"), unmatched.text("unless", default="")
     else:
-        error, unless = "", ""
-    return Patterns(tuple(patterns), reader.texts("prefixes"), reader.texts("suffixes"), error, unless)
+        refusal, unless = "", ""
+    return Patterns(tuple(patterns), reader.texts("prefixes"), reader.texts("suffixes"), refusal, unless)

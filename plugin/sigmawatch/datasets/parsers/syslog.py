@@ -101,7 +101,8 @@ class Syslog:
         if self.bare:
             conditions.append(f"({program} == null && {script.slot('syslog.time')} == null)")
         if self.programs:
-            lines.append(f"if (!({' || '.join(conditions)})) {{ {script.fault} = {literal(f'syslog: {self.error}')}; }}")
+            refusal = literal(f"syslog: {self.error}")
+            lines.append(f"if (!({' || '.join(conditions)})) {{ {script.fault} = {refusal}; }}")
         return "\n".join(lines) + "\n"
 
 
