@@ -92,7 +92,7 @@ def event_search(
         "track_total_hits": False,
         "query": {"bool": {"filter": [_when(moments, ingested), *filters, plan.query]}},
         # Milliseconds, also for date_nanos: `format` would say so too, but OpenSearch does not know it here.
-        "sort": [{"@timestamp": {"order": "asc", "numeric_type": "date"}}, {"_doc": "asc"}],
+        "sort": [{"@timestamp": {"order": "asc", "numeric_type": "date"}}, "_doc"],
     }
     if after is not None:
         body["search_after"] = list(after)

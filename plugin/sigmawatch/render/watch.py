@@ -39,38 +39,30 @@ def watch_id(plan: DetectionPlan) -> str:
     return f"sigmawatch-{plan.rule.id}"
 
 
+def _step(interval: int) -> int:
+    """Return the longest time, in seconds, that is not above an interval and divides the hour or the day.
+
+    A cron step that does not divide its unit leaves a gap of another length where the unit ends.
+    """
+    minutes = max(1, min(interval // 60, 24 * 60))
+    if minutes < 60:
+        return next(step for step in range(minutes, 0, -1) if 60 % step == 0) * 60
+    return next(step for step in range(minutes // 60, 0, -1) if 24 % step == 0) * 3600
+
+
 def cron(rule_id: str, interval: int) -> str:
     """Return a cron schedule for an interval in seconds, its phase spread by a hash of the rule's id.
 
-    Watches that all start at the full minute saturate Watcher's thread pool; interval schedules start
-    together again whenever a node restarts.
+    Watches that all start at the full minute saturate Watcher's thread pool, and those with an interval
+    schedule start together again whenever a node restarts.
     """
     seed = int.from_bytes(hashlib.sha256(rule_id.encode()).digest()[:8], "big")
-    second = seed % 60
-    minutes = max(1, round(interval / 60))
-    if minutes < 60:
-        while 60 % minutes:  # a step that does not divide the hour would leave a gap at its end
-            minutes -= 1
-        step = f"{(seed // 60) % minutes}/{minutes}"
-        return f"{second} {step} * * * ?"
-    minute = (seed // 60) % 60
-    hours = min(24, max(1, minutes // 60))
-    while 24 % hours:
-        hours -= 1
-    return f"{second} {minute} {(seed // 3600) % hours}/{hours} * * ?"
-
-
-def _cron_seconds(interval: int) -> int:
-    """Return the longest time between two firings of `cron(…, interval)`, in seconds."""
-    minutes = max(1, round(interval / 60))
-    if minutes < 60:
-        while 60 % minutes:
-            minutes -= 1
-        return minutes * 60
-    hours = min(24, max(1, minutes // 60))
-    while 24 % hours:
-        hours -= 1
-    return hours * 3600
+    step = _step(interval)
+    phase = seed % step
+    second, minute, hour = phase % 60, phase // 60 % 60, phase // 3600
+    if step < 3600:
+        return f"{second} {minute}/{step // 60} * * * ?"
+    return f"{second} {minute} {hour}/{step // 3600} * * ?"
 
 
 def _timed(value: Any) -> bool:
@@ -110,7 +102,7 @@ def _template(body: dict[str, Any]) -> dict[str, Any]:
 def watch_body(plan: DetectionPlan, *, namespace: str = "default") -> dict[str, Any]:
     """Return the body of `PUT _watcher/watch/<id>`."""
     spec = alert_spec(plan, target=Target.WATCHER, namespace=namespace)
-    report = (_cron_seconds(plan.interval) + OVERLAP) * 1000
+    report = (_step(plan.interval) + OVERLAP) * 1000
     if plan.correlation is None:
         kind, size = "event", WATCH_EVENTS
         body = event_search(plan, Moments(SCHEDULED, report, 0), size=size)
@@ -126,6 +118,8 @@ def watch_body(plan: DetectionPlan, *, namespace: str = "default") -> dict[str, 
                 "request": {
                     "indices": list(plan.indices),
                     "indices_options": {"ignore_unavailable": True, "allow_no_indices": True},
+                    # As everywhere else; a number would be refused for a search that does not count.
+                    "rest_total_hits_as_int": False,
                     "template": _template(body),
                 },
             }

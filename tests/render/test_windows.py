@@ -1,0 +1,179 @@
+"""The window script on real engines against the reference evaluator, over streams made to hit window edges."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import orjson
+import pytest
+from render.reference import Event, bursts
+
+from sigmawatch.alerts.document import alert_spec, iso_time
+from sigmawatch.cluster import Cluster, ConnectionSettings, connect
+from sigmawatch.compile.plan import Correlation, CorrelationNode, DetectionPlan, Query, RuleInfo, ValueField
+from sigmawatch.render.scripts import script_artifacts
+from sigmawatch.render.search import Moments
+from sigmawatch.run.evaluate import Job, evaluate
+
+START = 1_772_359_200_000
+SPAN = 10_000
+INDEX = "test-windows"
+STREAMS = 150
+
+QUERIES: tuple[Query, ...] = ({"term": {"kind": "a"}}, {"term": {"kind": "b"}}, {"term": {"kind": "c"}})
+SIZE = ValueField("size", numeric=True)
+PORT = ValueField("port", numeric=False)
+
+
+def node(kind: str, condition: dict[str, float], *inputs: int | CorrelationNode, **more: Any) -> CorrelationNode:
+    return CorrelationNode(kind, more.pop("span", SPAN), condition, inputs, **more)
+
+
+CORRELATIONS = {
+    "event_count": (node("event_count", {"gte": 4}, 0), ()),
+    "event_count gt": (node("event_count", {"gt": 4}, 0), ()),
+    "event_count of two rules": (node("event_count", {"gte": 6}, 0, 1), ()),
+    "value_count": (node("value_count", {"gte": 3}, 0, value=0), (PORT,)),
+    "value_count of two rules": (node("value_count", {"gt": 3}, 0, 2, value=0), (PORT,)),
+    "value_sum": (node("value_sum", {"gt": 40}, 0, value=0), (SIZE,)),
+    "value_avg": (node("value_avg", {"gte": 13}, 0, value=0), (SIZE,)),
+    "temporal": (node("temporal", {"gte": 3}, 0, 1, 2), ()),
+    "temporal, two of three": (node("temporal", {"gte": 2}, 0, 1, 2), ()),
+    "temporal_ordered": (node("temporal_ordered", {"gte": 3}, 0, 1, 2), ()),
+    "temporal_ordered, twice the same rule": (node("temporal_ordered", {"gte": 2}, 1, 1), ()),
+    "chain": (node("temporal_ordered", {"gte": 2}, node("event_count", {"gte": 3}, 0), 1), ()),
+    "chain with a short inner window": (
+        node("temporal_ordered", {"gte": 2}, node("event_count", {"gte": 2}, 0, span=2000), 1),
+        (),
+    ),
+    "chain whose inner groups are finer": (
+        node("temporal_ordered", {"gte": 2}, node("event_count", {"gte": 2}, 0, by=(0,)), 1),
+        (PORT,),
+    ),
+    "chain of chains": (
+        node("event_count", {"gte": 2}, node("temporal", {"gte": 2}, node("value_count", {"gte": 2}, 0, value=0), 2)),
+        (PORT,),
+    ),
+}
+
+
+@cache
+def streams() -> dict[str, list[dict[str, Any]]]:
+    """Return events of many groups, dense around multiples of half a window and often at the same instant."""
+    dice = random.Random(4711)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for number in range(STREAMS):
+        events = []
+        for _ in range(dice.randint(0, 25)):
+            edge = dice.randint(0, 8) * SPAN // 2
+            offset = dice.choice([0, 0, 1, -1, 500, -500, dice.randint(-4000, 4000)])
+            event: dict[str, Any] = {"time": START + edge + offset, "kind": dice.choice("aaabbc")}
+            if dice.random() < 0.9:
+                event["size"] = dice.choice([1, 5, 10, 20, [5, 10]])
+            if dice.random() < 0.9:
+                event["port"] = dice.choice(["1", "2", "3", "4", ["1", "5"]])
+            events.append(event)
+        found[f"g{number}"] = events
+    return found
+
+
+def as_event(event: dict[str, Any], values: tuple[ValueField, ...]) -> Event:
+    kinds = {"a": 0, "b": 1, "c": 2}
+    collected = []
+    for field in values:
+        value = event.get(field.field, [])
+        collected.append(tuple(value) if isinstance(value, list) else (value,))
+    return Event(event["time"], frozenset({kinds[event["kind"]]}), tuple(collected))
+
+
+@pytest.fixture(scope="module", params=["opensearch", "elasticsearch"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    client = connect(ConnectionSettings(request.getfixturevalue(request.param).url))
+    for artifact in script_artifacts(watcher=False):
+        client.request("PUT", f"/_scripts/{artifact.id}", dict(artifact.body))
+    properties = {
+        "@timestamp": {"type": "date"},
+        "stream": {"type": "keyword"},
+        "kind": {"type": "keyword"},
+        "size": {"type": "long"},
+        "port": {"type": "keyword"},
+    }
+    body = {"settings": {"number_of_shards": 3}, "mappings": {"properties": properties}}
+    client.request("PUT", f"/{INDEX}", body)
+    lines = []
+    for group, events in streams().items():
+        for event in events:
+            document = {key: value for key, value in event.items() if key != "time"}
+            document |= {"@timestamp": event["time"], "stream": group}
+            lines += [orjson.dumps({"index": {}}), orjson.dumps(document)]
+    client.request("POST", f"/{INDEX}/_bulk", b"\n".join(lines) + b"\n", params={"refresh": "true"})
+    yield client
+    client.request("DELETE", f"/{INDEX}")
+    client.close()
+
+
+def plan_of(root: CorrelationNode, values: tuple[ValueField, ...], group_by: tuple[str, ...]) -> DetectionPlan:
+    used = 1 + max(item for each in root.nodes() for item in each.inputs if isinstance(item, int))
+    queries = QUERIES[:used]
+    query: Query = {"bool": {"should": list(queries), "minimum_should_match": 1}}
+    correlation = Correlation(root, group_by, queries, values)
+    return DetectionPlan(RuleInfo("rule", "Rule"), (INDEX,), query, 60, correlation)
+
+
+def found_by_engine(cluster: Cluster, plan: DetectionPlan, moments: Moments) -> set[tuple[Any, ...]]:
+    (outcome,) = evaluate(cluster, [Job(plan, alert_spec(plan, target="runner"), moments)], created=0)
+    assert outcome.problems == []
+    return {
+        (
+            alert.document.get("stream"),
+            alert.document["@timestamp"],
+            alert.document["event"]["end"],
+            alert.document["sigmawatch"]["correlation"]["value"],
+        )
+        for alert in outcome.alerts
+    }
+
+
+def expected(plan: DetectionPlan, group: str | None, events: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
+    assert plan.correlation is not None
+    stream = [as_event(event, plan.correlation.values) for event in events]
+    return {
+        (group, iso_time(time), iso_time(end), value) for time, _, end, value in bursts(plan.correlation, stream)
+    }
+
+
+@pytest.mark.parametrize("name", CORRELATIONS)
+def test_the_engine_finds_the_bursts_of_every_group_and_no_others(cluster: Cluster, name: str) -> None:
+    root, values = CORRELATIONS[name]
+    plan = plan_of(root, values, ("stream",))
+    wanted: set[tuple[Any, ...]] = set()
+    for group, events in streams().items():
+        wanted |= expected(plan, group, events)
+    found = found_by_engine(cluster, plan, Moments(START + 100 * SPAN, 200 * SPAN, 0))
+    assert found == wanted
+    assert len(wanted) >= 5, "the streams must make this correlation fire, or the test says nothing"
+
+
+def test_a_correlation_without_groups_looks_at_all_events_as_one(cluster: Cluster) -> None:
+    plan = plan_of(node("event_count", {"gte": 60}, 0, span=2000), (), ())
+    everything = [event for events in streams().values() for event in events]
+    wanted = expected(plan, None, everything)
+    assert wanted
+    assert found_by_engine(cluster, plan, Moments(START + 100 * SPAN, 200 * SPAN, 0)) == wanted
+
+
+@pytest.mark.parametrize("name", ["event_count", "temporal_ordered", "chain"])
+@pytest.mark.parametrize("step", [1300, 7000, 25_000])
+def test_looking_in_steps_of_any_length_finds_what_one_look_finds(cluster: Cluster, name: str, step: int) -> None:
+    root, values = CORRELATIONS[name]
+    plan = plan_of(root, values, ("stream",))
+    assert plan.correlation is not None
+    lookback = plan.correlation.lookback()
+    whole = found_by_engine(cluster, plan, Moments(START + 100 * SPAN, 200 * SPAN, 0))
+    begun: set[tuple[Any, ...]] = set()
+    for to in range(START - SPAN, START + 6 * SPAN + step, step):
+        begun |= {alert[:2] for alert in found_by_engine(cluster, plan, Moments(to, step, lookback))}
+    assert begun == {alert[:2] for alert in whole}
