@@ -41,7 +41,9 @@ def firings(node: CorrelationNode, events: Sequence[Event]) -> list[Firing]:
     found = []
     for time in sorted({one.time for one in occurrences}):
         window = [one for one in occurrences if time - node.timespan < one.time <= time]
-        firing = _ordered(node, window, time) if node.type == "temporal_ordered" else _measured(node, window, time)
+        firing = (
+            _ordered(node, window, time) if node.type == "temporal_ordered" else _measured(node, window, time)
+        )
         if firing is not None:
             found.append(firing)
     return found
@@ -60,7 +62,10 @@ def _occurrences(node: CorrelationNode, events: Sequence[Event]) -> list[_Occurr
     for position, item in enumerate(node.inputs):
         if isinstance(item, CorrelationNode):
             for group in _groups(item, events).values():
-                found += [_Occurrence(time, start, frozenset({position}), None) for time, start, _ in firings(item, group)]
+                found += [
+                    _Occurrence(time, start, frozenset({position}), None)
+                    for time, start, _ in firings(item, group)
+                ]
     return found
 
 
@@ -94,7 +99,9 @@ def _measured(node: CorrelationNode, window: Sequence[_Occurrence], time: int) -
             value = float(len(frozenset().union(*(one.inputs for one in window))))
         case other:
             raise AssertionError(other)
-    if not all(value >= bound if operator == "gte" else value > bound for operator, bound in node.condition.items()):
+    if not all(
+        value >= bound if operator == "gte" else value > bound for operator, bound in node.condition.items()
+    ):
         return None
     first = min(window, key=lambda one: one.time)
     return time, min(one.start for one in window if one.time == first.time), value

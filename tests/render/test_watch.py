@@ -48,7 +48,9 @@ COUNT = DetectionPlan(
     (INDEX,),
     FAILED,
     300,
-    Correlation(CorrelationNode("event_count", 60_000, {"gte": 3}, (0,)), ("source.ip", "user.name"), (FAILED,)),
+    Correlation(
+        CorrelationNode("event_count", 60_000, {"gte": 3}, (0,)), ("source.ip", "user.name"), (FAILED,)
+    ),
 )
 SUM = DetectionPlan(
     RULE,
@@ -69,7 +71,10 @@ CHAIN = DetectionPlan(
     60,
     Correlation(
         CorrelationNode(
-            "temporal_ordered", 120_000, {"gte": 2}, (CorrelationNode("event_count", 60_000, {"gte": 3}, (0,)), 1)
+            "temporal_ordered",
+            120_000,
+            {"gte": 2},
+            (CorrelationNode("event_count", 60_000, {"gte": 3}, (0,)), 1),
         ),
         ("source.ip",),
         (FAILED, PASSED),
@@ -81,7 +86,11 @@ PLANS = {"plain": PLAIN, "count": COUNT, "sum": SUM, "chain": CHAIN}
 def events() -> list[dict[str, Any]]:
     found = []
     for number in range(5):
-        for ip, user in (("10.0.0.1", "anna"), ("2001:db8::1", "Ünal 😀 \u2028 {{x}}"), ("10.0.0.3", "b:3:x")):
+        for ip, user in (
+            ("10.0.0.1", "anna"),
+            ("2001:db8::1", "Ünal 😀 \u2028 {{x}}"),
+            ("10.0.0.3", "b:3:x"),
+        ):
             found.append(
                 {
                     "@timestamp": f"2026-03-01T10:0{5 if ip != '10.0.0.3' else number}:{10 + number}.123Z",
@@ -190,7 +199,9 @@ def test_what_the_search_could_not_see_becomes_a_health_note(cluster: Cluster) -
 def condition_met(cluster: Cluster, plan: DetectionPlan, answer: dict[str, Any]) -> bool:
     script = source("watch-condition").replace("ctx.payload", "params.payload")
     params = watch_body(plan)["condition"]["script"]["params"] | {"payload": answer}
-    answer = cluster.request("POST", "/_scripts/painless/_execute", {"script": {"source": script, "params": params}})
+    answer = cluster.request(
+        "POST", "/_scripts/painless/_execute", {"script": {"source": script, "params": params}}
+    )
     return bool(answer["result"] == "true")
 
 
@@ -228,7 +239,11 @@ def test_scripts_of_watches_need_nothing_but_the_painless_that_every_context_has
     """Ingest scripts may call more than scripts of watches may; filter scripts have no extras on either engine."""
     answer = {"_shards": {"failed": 0}, "timed_out": False, "hits": {"hits": []}}
     body = watch_body(PLAIN)["condition" if name == "watch-condition" else "transform"]["script"]
-    script = source(name).replace("ctx.", "params.").replace("return ['_doc': documents];", "return documents.isEmpty();")
+    script = (
+        source(name)
+        .replace("ctx.", "params.")
+        .replace("return ['_doc': documents];", "return documents.isEmpty();")
+    )
     script = script.replace("params.execution_time.", "ZonedDateTime.parse(params.executed).")
     script = script.replace("params.trigger.scheduled_time.", "ZonedDateTime.parse(params.executed).")
     params = body["params"] | {"payload": answer, "executed": EXECUTED}
@@ -264,7 +279,16 @@ def test_schedules_are_spread_over_the_interval_by_the_rule() -> None:
 
 @pytest.mark.parametrize(
     ("interval", "step"),
-    [(1, "/1"), (60, "/1"), (90, "/1"), (300, "/5"), (420, "/6"), (3600, "/1"), (18_000, "/4"), (900_000, "/24")],
+    [
+        (1, "/1"),
+        (60, "/1"),
+        (90, "/1"),
+        (300, "/5"),
+        (420, "/6"),
+        (3600, "/1"),
+        (18_000, "/4"),
+        (900_000, "/24"),
+    ],
 )
 def test_a_schedule_is_regular_and_never_rarer_than_asked_for(interval: int, step: str) -> None:
     second, minute, hour, *rest = cron("rule", interval).split()

@@ -28,7 +28,9 @@ SIZE = ValueField("size", numeric=True)
 PORT = ValueField("port", numeric=False)
 
 
-def node(kind: str, condition: dict[str, float], *inputs: int | CorrelationNode, **more: Any) -> CorrelationNode:
+def node(
+    kind: str, condition: dict[str, float], *inputs: int | CorrelationNode, **more: Any
+) -> CorrelationNode:
     return CorrelationNode(kind, more.pop("span", SPAN), condition, inputs, **more)
 
 
@@ -54,7 +56,11 @@ CORRELATIONS = {
         (PORT,),
     ),
     "chain of chains": (
-        node("event_count", {"gte": 2}, node("temporal", {"gte": 2}, node("value_count", {"gte": 2}, 0, value=0), 2)),
+        node(
+            "event_count",
+            {"gte": 2},
+            node("temporal", {"gte": 2}, node("value_count", {"gte": 2}, 0, value=0), 2),
+        ),
         (PORT,),
     ),
 }
@@ -115,7 +121,9 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     client.close()
 
 
-def plan_of(root: CorrelationNode, values: tuple[ValueField, ...], group_by: tuple[str, ...]) -> DetectionPlan:
+def plan_of(
+    root: CorrelationNode, values: tuple[ValueField, ...], group_by: tuple[str, ...]
+) -> DetectionPlan:
     used = 1 + max(item for each in root.nodes() for item in each.inputs if isinstance(item, int))
     queries = QUERIES[:used]
     query: Query = {"bool": {"should": list(queries), "minimum_should_match": 1}}
@@ -141,7 +149,8 @@ def expected(plan: DetectionPlan, group: str | None, events: list[dict[str, Any]
     assert plan.correlation is not None
     stream = [as_event(event, plan.correlation.values) for event in events]
     return {
-        (group, iso_time(time), iso_time(end), value) for time, _, end, value in bursts(plan.correlation, stream)
+        (group, iso_time(time), iso_time(end), value)
+        for time, _, end, value in bursts(plan.correlation, stream)
     }
 
 
@@ -167,7 +176,9 @@ def test_a_correlation_without_groups_looks_at_all_events_as_one(cluster: Cluste
 
 @pytest.mark.parametrize("name", ["event_count", "temporal_ordered", "chain"])
 @pytest.mark.parametrize("step", [1300, 7000, 25_000])
-def test_looking_in_steps_of_any_length_finds_what_one_look_finds(cluster: Cluster, name: str, step: int) -> None:
+def test_looking_in_steps_of_any_length_finds_what_one_look_finds(
+    cluster: Cluster, name: str, step: int
+) -> None:
     root, values = CORRELATIONS[name]
     plan = plan_of(root, values, ("stream",))
     assert plan.correlation is not None

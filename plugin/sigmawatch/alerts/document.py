@@ -17,7 +17,7 @@ from sigmawatch.alerts.attack import threat
 from sigmawatch.alerts.fields import COPIED, alert_path, related_fields
 
 if TYPE_CHECKING:
-    from sigmawatch.compile.plan import CorrelationNode, DetectionPlan
+    from sigmawatch.compile.plan import Correlation, DetectionPlan
 
 __all__ = [
     "ALERTS",
@@ -64,7 +64,7 @@ class AlertSpec:
     related: dict[str, list[str]]
     """Which fields of the alert feed `related.*`."""
     reason: str
-    """Correlations: says why, after the value (e.g. ` events within 5m, threshold gte 10`)."""
+    """Correlations: says why, after the value (e.g. ` events within 5m (threshold: at least 10)`)."""
     namespace: str = "default"
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def alert_spec(plan: DetectionPlan, *, target: str, namespace: str = "default") 
             "threshold": min(root.condition.values()),
             "window": spell_span(root.timespan),
         }
-        reason = _reason(root)
+        reason = _reason(plan.correlation)
     template: dict[str, Any] = {
         "ecs": {"version": "8.17.0"},
         "event": {
@@ -131,9 +131,16 @@ def alert_spec(plan: DetectionPlan, *, target: str, namespace: str = "default") 
         groups = tuple(alert_path(name) for name in plan.correlation.group_by)
         return AlertSpec(rule.id, template, (), groups, related_fields(groups), reason, namespace)
     fields = dict.fromkeys([*COPIED, *sorted(_fields(plan.query))])
-    copied = tuple((name, alert_path(name)) for name in fields if not _of_alert(name))
+    copied = _without_clashes((name, alert_path(name)) for name in fields if not _of_alert(name))
     related = related_fields(tuple(path for _, path in copied))
     return AlertSpec(rule.id, template, copied, (), related, reason, namespace)
+
+
+def _without_clashes(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return the pairs without those whose place is an object of another's: a document cannot hold both."""
+    found = list(pairs)
+    objects = {path[:dot] for _, path in found for dot, char in enumerate(path) if char == "."}
+    return tuple(pair for pair in found if pair[1] not in objects)
 
 
 def _of_alert(field: str) -> bool:
@@ -168,17 +175,25 @@ def spell_span(milliseconds: int) -> str:
 
 _NOUNS = {
     "event_count": "events",
-    "value_count": "distinct values",
-    "value_sum": "in sum",
-    "value_avg": "on average",
+    "value_count": "distinct {field}",
+    "value_sum": "{field} in sum",
+    "value_avg": "{field} on average",
     "temporal": "rules matched",
     "temporal_ordered": "rules matched in order",
 }
 
+_BOUNDS = {"gt": "more than", "gte": "at least"}
 
-def _reason(root: CorrelationNode) -> str:
-    bounds = " and ".join(f"{operator} {_spell(bound)}" for operator, bound in sorted(root.condition.items()))
-    return f" {_NOUNS[root.type]} within {spell_span(root.timespan)}, condition {bounds}"
+
+def _reason(correlation: Correlation) -> str:
+    root = correlation.root
+    field = correlation.values[root.value].field if root.value is not None else ""
+    bounds = " and ".join(
+        f"{_BOUNDS[operator]} {_spell(bound)}" for operator, bound in root.condition.items()
+    )
+    return (
+        f" {_NOUNS[root.type].format(field=field)} within {spell_span(root.timespan)} (threshold: {bounds})"
+    )
 
 
 def _spell(value: float) -> str:

@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["errors", "print_json", "print_problems", "progress_bar", "report_error", "results"]
 
 
+PIPE_WIDTH = 200
+"""Characters a line where there is no terminal to ask."""
+
+
 def results() -> Console:
-    """Return the console for results (standard output)."""
-    return Console(highlight=False, soft_wrap=True)
+    """Return the console for results (standard output); wide where it is a file or a pipe."""
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=PIPE_WIDTH)
 
 
 def errors() -> Console:

@@ -16,7 +16,7 @@ from sigmawatch import yamlfile
 from sigmawatch.errors import ContentError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from sigmawatch.yamlfile import YamlDocument
@@ -52,19 +52,56 @@ def _key_lines(document: YamlDocument) -> int:
 
 
 def problem_of(error: Exception, document: YamlDocument, code: str = "sigma") -> Problem:
-    """Return the problem behind an exception of pySigma: the line is where the text it quotes stands."""
+    """Return the problem behind an exception of pySigma, on the line that it is about.
+
+    pySigma tells no lines: they are found by what the error is about (its class), or by what its message quotes.
+    """
     message = str(error.args[0]) if error.args else type(error).__name__
     message = re.sub(r"\s+", " ", message).strip() or type(error).__name__
-    line = _key_lines(document)
-    quoted = re.findall(r"'\s*([^']+?)\s*'", message)
+    keys = _KEYS_OF_ERRORS.get(type(error).__name__)
+    unparsed = _UNPARSED.search(message)
+    if unparsed is not None:
+        message = f"the condition cannot be understood: unexpected {unparsed[1]} at character {unparsed[2]}"
+        keys = ("correlation", "condition") if "correlation" in document.data else ("detection", "condition")
+    if keys is not None:
+        return Problem(message, document.path, document.line_of(*keys), code=code)
+    return Problem(message, document.path, _quoted_line(message, document) or _key_lines(document), code=code)
+
+
+_KEYS_OF_ERRORS = {
+    "SigmaAuthorError": ("author",),
+    "SigmaCorrelationTypeError": ("correlation", "type"),
+    "SigmaDateError": ("date",),
+    "SigmaDescriptionError": ("description",),
+    "SigmaFalsePositivesError": ("falsepositives",),
+    "SigmaFieldsError": ("fields",),
+    "SigmaIdentifierError": ("id",),
+    "SigmaLevelError": ("level",),
+    "SigmaLicenseError": ("license",),
+    "SigmaLogsourceError": ("logsource",),
+    "SigmaModifiedError": ("modified",),
+    "SigmaNameError": ("name",),
+    "SigmaReferencesError": ("references",),
+    "SigmaRelatedError": ("related",),
+    "SigmaStatusError": ("status",),
+    "SigmaTimespanError": ("correlation", "timespan"),
+    "SigmaTitleError": ("title",),
+}
+
+_UNPARSED = re.compile(r"^Expected .*, found (.+?) \(at char ([0-9]+)\)")
+"""How pyparsing, which reads conditions, says that it does not understand."""
+
+
+def _quoted_line(message: str, document: YamlDocument) -> int | None:
+    """Return the line of the rule that holds what a message quotes, or the value it ends in."""
+    candidates = re.findall(r"'\s*([^']+?)\s*'", message)
+    candidates += [word for word in message.split() if re.search(r"[0-9./|]", word)]
     lines = document.path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for text in quoted:
-        hits = [number for number, found in enumerate(lines, 1) if text in found]
-        hits = [number for number in hits if number >= document.start_line]
-        if hits:
-            line = hits[0]
-            break
-    return Problem(message, document.path, line, code=code)
+    for text in candidates:
+        for number, line in enumerate(lines, 1):
+            if number >= document.start_line and text in line:
+                return number
+    return None
 
 
 def _check_shape(document: YamlDocument) -> Problem | None:
@@ -151,42 +188,39 @@ def load_rules(paths: Iterable[Path]) -> RuleSet:
     """
     problems: list[Problem] = []
     found = [item for path in paths for item in _load_file(path, problems)]
-    documents = {id(rule): document for document, rule in found}
-    rules = [rule for _, rule in found if not isinstance(rule, SigmaFilter)]
     filters = [rule for _, rule in found if isinstance(rule, SigmaFilter)]
-    rules = _unique(rules, documents, problems)
-    collection = SigmaCollection([*rules], resolve_references=False)
-    loaded: dict[int, LoadedRule] = {}
-    for rule in rules:
-        if isinstance(rule, SigmaRule):
-            filtered: AnyRule = rule
-            for each in filters:
-                filtered = each.apply_on_rule(filtered)
-            loaded[id(rule)] = LoadedRule(filtered, documents[id(rule)])
-        else:
-            loaded[id(rule)] = LoadedRule(rule, documents[id(rule)])
-    ordered = _ordered(loaded, collection, problems)
+    loaded = _unique(
+        [_filtered(item, filters) for item in found if not isinstance(item[1], SigmaFilter)], problems
+    )
+    collection = SigmaCollection([item.rule for item in loaded], resolve_references=False)
+    ordered = _ordered({id(item.rule): item for item in loaded}, collection, problems)
     return RuleSet(tuple(ordered), tuple(problems))
 
 
-def _unique(
-    rules: list[AnyRule], documents: dict[int, YamlDocument], problems: list[Problem]
-) -> list[AnyRule]:
-    seen: dict[str, AnyRule] = {}
+def _filtered(item: tuple[YamlDocument, AnyRule], filters: Sequence[SigmaFilter]) -> LoadedRule:
+    document, rule = item
+    if isinstance(rule, SigmaRule):
+        for each in filters:
+            rule = each.apply_on_rule(rule)
+    return LoadedRule(rule, document)
+
+
+def _unique(loaded: Sequence[LoadedRule], problems: list[Problem]) -> list[LoadedRule]:
+    """Return the rules whose id and name no rule before them has."""
+    seen: dict[str, LoadedRule] = {}
     kept = []
-    for rule in rules:
-        document = documents[id(rule)]
-        keys = [str(rule.id)] if rule.id is not None else []
-        keys += [rule.name] if rule.name else []
-        taken = [key for key in keys if key in seen]
+    for item in loaded:
+        rule, document = item.rule, item.document
+        keys = {"id": str(rule.id) if rule.id is not None else "", "name": rule.name or ""}
+        taken = [field for field, key in keys.items() if key and key in seen]
         if taken:
-            other = documents[id(seen[taken[0]])]
-            field = "id" if taken[0] == str(rule.id) else "name"
-            message = f"{field} {taken[0]} is already used in {other.path}:{other.start_line}"
-            problems.append(Problem(message, document.path, document.line_of(field), code="duplicate-rule"))
+            other = seen[keys[taken[0]]].document
+            message = f"{taken[0]} {keys[taken[0]]} is already used in {other.path}:{other.start_line}"
+            line = document.line_of(taken[0])
+            problems.append(Problem(message, document.path, line, code="duplicate-rule"))
             continue
-        seen.update(dict.fromkeys(keys, rule))
-        kept.append(rule)
+        seen.update({key: item for key in keys.values() if key})
+        kept.append(item)
     return kept
 
 
@@ -232,9 +266,7 @@ def _ordered(
             return False
         good = True
         for reference in rule.referenced_rules:
-            base = loaded[id(reference.rule)]
-            reference.rule = base.rule
-            good = visit(base) and good
+            good = visit(loaded[id(reference.rule)]) and good
         return good
 
     for item in loaded.values():

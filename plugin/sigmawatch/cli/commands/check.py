@@ -50,7 +50,9 @@ def command(paths: tuple[Path, ...], strict: bool, output_format: str) -> None:
             problems += error.problems
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     if output_format == "json":
-        shown = [asdict(problem) | {"path": str(problem.path) if problem.path else None} for problem in problems]
+        shown = [
+            asdict(problem) | {"path": str(problem.path) if problem.path else None} for problem in problems
+        ]
         print_json({"problems": shown, "errors": len(errors), "warnings": len(problems) - len(errors)})
     else:
         print_problems(problems)
@@ -82,9 +84,7 @@ def _untested(rules: RuleSet) -> list[Problem]:
     paths = dict.fromkeys(item.document.path for item in rules.rules)
     hint = "the format is in the README, section Testing rules"
     return [
-        Problem(
-            f"no tests: {path.stem}{TEST_SUFFIX} is missing", path, 1, hint, Severity.WARNING, "untested"
-        )
+        Problem(f"no tests: {path.stem}{TEST_SUFFIX} is missing", path, 1, hint, Severity.WARNING, "untested")
         for path in paths
         if not path.with_name(path.stem + TEST_SUFFIX).is_file()
     ]

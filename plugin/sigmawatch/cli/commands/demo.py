@@ -66,7 +66,9 @@ def command(output_format: str) -> None:
         results().print(alert_table(found))
         results().print()
     say.print(f"{len(tick.created)} new alerts, {len(found)} in all, in {ALERTS}", markup=False)
-    say.print(f"The engine runs on at {node.url}; stop it with: sigmawatch engine stop --name {NODE}", markup=False)
+    say.print(
+        f"The engine runs on at {node.url}; stop it with: sigmawatch engine stop --name {NODE}", markup=False
+    )
     if tick.problems or not found:
         sys.exit(1)
 

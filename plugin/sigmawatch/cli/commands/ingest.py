@@ -18,7 +18,9 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
 @click.option("--dataset", "name", required=True, help="What kind of log it is, e.g. flow.aws_vpc.")
 @click.option("--namespace", default="default", show_default=True, help="Of the data stream.")
 @pack_option

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
@@ -15,10 +15,17 @@ from sigmawatch.cli.alerts import alert_table
 from sigmawatch.cli.options import connection_options, format_option, open_cluster
 from sigmawatch.cli.terminal import errors, results
 from sigmawatch.errors import UsageError
-from sigmawatch.run.runner import Runner, Tick, now
+from sigmawatch.run.runner import Runner, Tick
 from sigmawatch.testing.testfile import parse_moment
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
 __all__ = ["command"]
+
+SHOWN = 50
+"""Alerts of one evaluation that people are shown."""
 
 
 @click.command()
@@ -46,56 +53,81 @@ def command(
         raise UsageError("--at needs --once")
     if rules and at is None:
         raise UsageError("--rule needs --at")
+    moment = None if at is None else _moment(at)
+    report = _Json() if output_format == "json" else _Text()
     with open_cluster(**connection) as cluster:
         runner = Runner(cluster)
-        if once:
-            tick = runner.evaluate_at(_moment(at), rules) if at is not None else runner.catch_up()
-            _report(tick, output_format)
-            if tick.problems:
-                sys.exit(4)
+        if not once:
+            _until_told(runner, report, cluster.url)
             return
-        _until_told(runner, output_format)
+        tick = runner.catch_up() if moment is None else runner.evaluate_at(moment, rules)
+        report(tick)
+        if tick.problems:
+            sys.exit(4)
 
 
-def _moment(text: str | None) -> int:
+def _moment(text: str) -> int:
     try:
-        return now() if text is None else parse_moment(int(text) if text.isdigit() else text)
+        return parse_moment(int(text) if text.isdigit() else text)
     except ValueError:
-        raise UsageError(f"{text} is no time", hint="Example: 2026-03-01T10:05:00Z") from None
+        raise UsageError(f"--at {text} is no time", hint="Example: 2026-03-01T10:05:00Z") from None
 
 
-def _until_told(runner: Runner, output_format: str) -> None:
+def _until_told(runner: Runner, report: Callable[[Tick], None], url: str) -> None:
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    if output_format == "text":
-        errors().print("Running; Ctrl-C ends it.", markup=False)
 
-    def wait(seconds: float) -> bool:
-        return stopped.wait(seconds)
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        stopped.set()
+        # The tick is finished first; whoever cannot wait for that says it again.
+        for each in previous:
+            signal.signal(each, signal.SIG_DFL)
 
-    runner.run(stop=wait, on_tick=lambda tick: _report(tick, output_format))
+    previous = [signal.SIGINT, signal.SIGTERM]
+    for each in previous:
+        signal.signal(each, stop)
+    number = runner.load()
+    errors().print(f"Running {number} detections in {url}; Ctrl-C ends it.", markup=False)
+    runner.run(stop=stopped.wait, on_tick=report)
+    errors().print("Stopped.", markup=False)
 
 
-def _report(tick: Tick, output_format: str) -> None:
-    if output_format == "json":
+class _Json:
+    """Prints each tick as one line of JSON."""
+
+    def __call__(self, tick: Tick) -> None:
         line = {
             "at": tick.at,
             "evaluated": tick.evaluated,
+            "new": tick.new,
             "created": [alert.document for alert in tick.created],
             "existing": tick.existing,
             "problems": tick.problems,
         }
         sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
         sys.stdout.flush()
-        return
-    moment = datetime.fromtimestamp(tick.at / 1000, UTC)
-    known = f", {tick.existing} known before" if tick.existing else ""
-    errors().print(
-        f"{moment:%Y-%m-%d %H:%M:%S}Z  {tick.evaluated} evaluated, {len(tick.created)} new alerts{known}",
-        markup=False,
-    )
-    if tick.created:
-        results().print(alert_table([alert.document for alert in tick.created]))
-    for problem in tick.problems:
-        errors().print(f"  {problem}", style="yellow", markup=False)
+
+
+class _Text:
+    """Prints a line for each tick, its alerts, and problems when they begin and when they are over."""
+
+    def __init__(self) -> None:
+        self._problems: list[str] = []
+
+    def __call__(self, tick: Tick) -> None:
+        moment = datetime.fromtimestamp(tick.at / 1000, UTC)
+        known = f", {tick.existing} known before" if tick.existing else ""
+        lasting = sum(problem in self._problems for problem in tick.problems)
+        still = f", {lasting} problems as before" if lasting else ""
+        line = f"{moment:%Y-%m-%d %H:%M:%S}Z  {tick.evaluated} evaluated, {tick.new} new alerts{known}{still}"
+        errors().print(line, markup=False)
+        if tick.created:
+            results().print(alert_table([alert.document for alert in tick.created[:SHOWN]]))
+        if tick.new > SHOWN:
+            results().print(f"and {tick.new - SHOWN} more", markup=False)
+        for problem in tick.problems:
+            if problem not in self._problems:
+                errors().print(f"  {problem}", style="yellow", markup=False)
+        if self._problems and not tick.problems:
+            errors().print("  no problems any more", markup=False)
+        self._problems = tick.problems
