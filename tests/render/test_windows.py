@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 import pytest
-from render.reference import Event, bursts
 
+from render.reference import Event, bursts
 from sigmawatch.alerts.document import alert_spec, iso_time
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.compile.plan import Correlation, CorrelationNode, DetectionPlan, Query, RuleInfo, ValueField

@@ -6,10 +6,13 @@ documentation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["MOMENT", "NAMESPACE", "demo_logs"]
 
@@ -24,4 +27,6 @@ NAMESPACE = "demo"
 def demo_logs() -> Iterator[list[tuple[str, Path]]]:
     """Yield the datasets and files of the demo; the files exist while the block runs."""
     with as_file(files("sigmawatch.demo") / "logs") as folder:
-        yield [(path.name.rpartition(".")[0].rpartition(".")[0], path) for path in sorted(folder.glob("*.log"))]
+        yield [
+            (path.name.rpartition(".")[0].rpartition(".")[0], path) for path in sorted(folder.glob("*.log"))
+        ]

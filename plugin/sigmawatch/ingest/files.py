@@ -5,10 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import orjson
@@ -16,6 +14,9 @@ import orjson
 from sigmawatch.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
     from sigmawatch.cluster import Cluster
     from sigmawatch.datasets import Dataset
 
@@ -53,7 +54,7 @@ def _opened(path: Path) -> Iterator[tuple[IO[str], Callable[[], int]]]:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     with raw:
-        unpacked: IO[bytes] = gzip.open(raw, "rb") if path.suffix == ".gz" else raw  # type: ignore[assignment]
+        unpacked: IO[bytes] = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw  # type: ignore[assignment]
         # Bytes that are no UTF-8 must not stop a load; what they were stays visible as escapes.
         text = io.TextIOWrapper(unpacked, encoding="utf-8", errors="backslashreplace", newline="\n")
         yield text, raw.tell

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sigmawatch.testing.ruletests import TestResult
 
 __all__ = ["junit_xml"]
@@ -23,7 +24,11 @@ def junit_xml(results: Sequence[TestResult]) -> str:
     )
     for result in results:
         case = ET.SubElement(
-            suite, "testcase", classname=_clean(result.rule), name=_clean(result.name), time=f"{result.seconds:.3f}"
+            suite,
+            "testcase",
+            classname=_clean(result.rule),
+            name=_clean(result.name),
+            time=f"{result.seconds:.3f}",
         )
         if result.path is not None:
             case.set("file", _clean(str(result.path)))

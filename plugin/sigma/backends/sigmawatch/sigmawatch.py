@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sigma.correlations import SigmaCorrelationRule
+from sigma.exceptions import SigmaError
+from sigma.processing.pipeline import ProcessingPipeline
+from sigma.rule import SigmaRule
 
 from sigmawatch.bundle import bindings_of, compile_context
 from sigmawatch.compile.backend import DEFAULT_INDICES, QueryBackend
@@ -13,11 +17,10 @@ from sigmawatch.datasets import load_datasets
 from sigmawatch.pack.layout import builtin_pack
 from sigmawatch.render.formats import FORMATS, render
 
-from sigma.collection import SigmaCollection
-from sigma.correlations import SigmaCorrelationRule
-from sigma.exceptions import SigmaError
-from sigma.processing.pipeline import ProcessingPipeline
-from sigma.rule import SigmaRule
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sigma.collection import SigmaCollection
 
 __all__ = ["SigmawatchBackend"]
 

@@ -1,11 +1,11 @@
 """Our processing pipelines, for use with other backends; ours applies them by itself."""
 
+from sigma.processing.pipeline import ProcessingPipeline
+
 from sigmawatch.bundle import bindings_of
 from sigmawatch.compile.taxonomy import ecs_pipeline
 from sigmawatch.datasets import load_datasets
 from sigmawatch.pack.layout import builtin_pack
-
-from sigma.processing.pipeline import ProcessingPipeline
 
 __all__ = ["sigmawatch_ecs_pipeline"]
 

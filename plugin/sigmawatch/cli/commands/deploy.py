@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ def command(
 
 
 def _ask(summary: str) -> None:
-    if not click.get_text_stream("stdin").isatty():
+    if not sys.stdin.isatty():
         raise UsageError(
             "not asked, because there is no terminal", hint="Pass --yes to deploy without asking."
         )
