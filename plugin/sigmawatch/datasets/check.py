@@ -105,12 +105,16 @@ def _check(simulate: Simulate, dataset: Dataset, sample: Sample) -> SampleResult
     if len(actual) != len(sample.expected):
         return _result(dataset, sample, [f"{len(actual)} documents, {len(sample.expected)} expected"])
     differences = []
-    for number, (line, expected, found) in enumerate(zip(sample.lines, sample.expected, actual, strict=True), 1):
+    for number, (line, expected, found) in enumerate(
+        zip(sample.lines, sample.expected, actual, strict=True), 1
+    ):
         if found is not None and "ingested" not in found.get("event", {}):
             differences.append(f"line {number}: event.ingested is missing")
         settled = _settled(found)
         if settled != expected:
-            diff = difflib.unified_diff(_text(expected), _text(settled), "expected", "actual", lineterm="", n=1)
+            diff = difflib.unified_diff(
+                _text(expected), _text(settled), "expected", "actual", lineterm="", n=1
+            )
             differences.append("\n".join([f"line {number}: {line}", *diff]))
     return _result(dataset, sample, differences)
 
@@ -134,6 +138,8 @@ def _settled(document: Mapping[str, Any] | None) -> dict[str, Any] | None:
     now = datetime.now(UTC)
     if abs(datetime.fromisoformat(time) - now) < timedelta(hours=1):
         settled["@timestamp"] = _NOW
-    elif _YEARLESS.match(str(event.get("original", ""))) and datetime.fromisoformat(time) < now + timedelta(days=2):
+    elif _YEARLESS.match(str(event.get("original", ""))) and datetime.fromisoformat(time) < now + timedelta(
+        days=2
+    ):
         settled["@timestamp"] = _YEAR + time[4:]
     return settled

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sigmawatch.datasets.script import Script
 
-__all__ = ["DERIVATIONS", "PRIVATE_NETWORKS", "Derivation"]
+__all__ = ["DERIVATIONS", "PRIVATE_NETWORKS", "Derivation", "network_table", "related", "write_related"]
 
 PRIVATE_NETWORKS = (
     "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",  # RFC 1918
@@ -41,7 +41,7 @@ class Derivation:
 
 
 def _direction(script: Script, options: Mapping[str, Any]) -> str:
-    networks = script.table("networks", _network_table(options.get("networks") or PRIVATE_NETWORKS))
+    networks = script.table("networks", network_table(options.get("networks") or PRIVATE_NETWORKS))
     return f"""\
   def sourceIp = {script.get("source.ip")};
   def destinationIp = {script.get("destination.ip")};
@@ -54,7 +54,7 @@ def _direction(script: Script, options: Mapping[str, Any]) -> str:
 """
 
 
-def _network_table(networks: Sequence[str]) -> Mapping[str, list[int]]:
+def network_table(networks: Sequence[str]) -> Mapping[str, list[int]]:
     """Return base and mask of networks as signed 64-bit numbers, as the Painless function `inNetworks` reads them."""
     table: dict[str, list[int]] = {"v4": [], "v6": []}
     for text in networks:
@@ -117,7 +117,9 @@ def related(fields: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
         "related.hash": lambda name, _: ".hash." in name,
     }  # fmt: skip
     found = {
-        target: tuple(name for name, kind in fields.items() if rule(name, kind) and not name.startswith("related."))
+        target: tuple(
+            name for name, kind in fields.items() if rule(name, kind) and not name.startswith("related.")
+        )
         for target, rule in rules.items()
     }
     return {target: names for target, names in found.items() if names}

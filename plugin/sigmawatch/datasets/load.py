@@ -119,7 +119,12 @@ def _read_sample(path: Path) -> Sample:
 def _check_folder(folder: Path, problems: list[Problem]) -> None:
     if not any((folder / "samples").glob("*.log")):
         problems.append(
-            Problem("the dataset has no samples", folder / "samples", hint="add samples/NAME.log", code="no-samples")
+            Problem(
+                "the dataset has no samples",
+                folder / "samples",
+                hint="add samples/NAME.log",
+                code="no-samples",
+            )
         )
     if not (folder / "README.md").is_file():
         problems.append(Problem("the dataset has no README.md", folder, code="no-readme"))
@@ -140,7 +145,9 @@ def _read_fields(path: Path, problems: list[Problem]) -> Mapping[str, FieldInfo]
         name = element.as_text()
         mapping_type = ecs_type(name)
         if mapping_type is None:
-            element.problem(f"{name!r} is not an ECS field", hint="own fields stand under `own`", code="unknown-field")
+            element.problem(
+                f"{name!r} is not an ECS field", hint="own fields stand under `own`", code="unknown-field"
+            )
         else:
             found[name] = FieldInfo(mapping_type)
     own = reader.get("own")
@@ -220,10 +227,14 @@ def _check(reader: Reader, body: Description, declared: Mapping[str, FieldInfo])
     for index, case in enumerate(body.cases):
         for name in case.when:
             if name not in raw:
-                reader.at("cases").at(index).problem(f"no parser finds a raw value {name!r}", code="unknown-raw")
+                reader.at("cases").at(index).problem(
+                    f"no parser finds a raw value {name!r}", code="unknown-raw"
+                )
     for name in body.derive:
         if name not in DERIVATIONS:
-            reader.at("derive").problem(f"unknown derivation {name!r}", hint=f"known: {', '.join(DERIVATIONS)}")
+            reader.at("derive").problem(
+                f"unknown derivation {name!r}", hint=f"known: {', '.join(DERIVATIONS)}"
+            )
     for field, mapping in emitted_fields(body).items():
         if mapping is None and field not in declared:
             _place(reader, field).problem(
@@ -238,7 +249,8 @@ def _check(reader: Reader, body: Description, declared: Mapping[str, FieldInfo])
         for element in values:
             if allowed is not None and element not in allowed:
                 _place(reader, field).problem(
-                    f"ECS does not allow {element!r} in {field}", hint=f"allowed: {', '.join(sorted(allowed))}"
+                    f"ECS does not allow {element!r} in {field}",
+                    hint=f"allowed: {', '.join(sorted(allowed))}",
                 )
 
 
@@ -306,4 +318,3 @@ def _check_mappings(reader: Reader, body: Description, declared: Mapping[str, Fi
                     hint=f"it fits {', '.join(sorted(value_type.fits))}",
                     code="type",
                 )
-

@@ -165,7 +165,10 @@ def read_cases(reader: Reader) -> tuple[Case, ...]:
             Case(
                 when,
                 read_assignments(settings) if settings else {},
-                {name: content if isinstance(content, list) else [content] for name, content in additions_read.items()},
+                {
+                    name: content if isinstance(content, list) else [content]
+                    for name, content in additions_read.items()
+                },
             )
         )
     return tuple(found)
@@ -181,7 +184,9 @@ def write_cases(script: Script, cases: Sequence[Case]) -> str:
             if isinstance(wanted, bool):
                 conditions.append(f"{slot} {'!=' if wanted else '=='} null")
             else:
-                conditions.append("(" + " || ".join(f"{literal(text)}.equals({slot})" for text in wanted) + ")")
+                conditions.append(
+                    "(" + " || ".join(f"{literal(text)}.equals({slot})" for text in wanted) + ")"
+                )
         body = assignments(script, case.set) + additions(script, case.add)
         lines.append(f"  if ({' && '.join(conditions)}) {{\n{body}  }}\n")
     return "".join(lines)

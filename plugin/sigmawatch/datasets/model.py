@@ -100,7 +100,9 @@ class Dataset:
             text = line.rstrip("\r\n")
             if not text.strip():
                 continue
-            header = next((found for step in self.body.parsers if (found := step.declared_format(text))), None)
+            header = next(
+                (found for step in self.body.parsers if (found := step.declared_format(text))), None
+            )
             if header is not None:
                 declared = header
                 yield {"message": text}

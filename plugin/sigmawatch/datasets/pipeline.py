@@ -61,7 +61,8 @@ def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None
     for option in options:
         if option not in known:
             raise UsageError(
-                f"{dataset.name} has no option {option!r}", hint=f"It has: {', '.join(sorted(known)) or 'none'}."
+                f"{dataset.name} has no option {option!r}",
+                hint=f"It has: {', '.join(sorted(known)) or 'none'}.",
             )
     script = Script()
     source = script.text(_main(dataset, script, options))
@@ -119,8 +120,22 @@ def _rescue(dataset: Dataset) -> list[dict[str, Any]]:
     Each may fail by itself (a shipper's `event` that is a text) without the others being skipped.
     """
     return [
-        {"set": {"tag": "rescue-kind", "field": "event.kind", "value": "pipeline_error", "ignore_failure": True}},
-        {"set": {"tag": "rescue-dataset", "field": "event.dataset", "value": dataset.name, "ignore_failure": True}},
+        {
+            "set": {
+                "tag": "rescue-kind",
+                "field": "event.kind",
+                "value": "pipeline_error",
+                "ignore_failure": True,
+            }
+        },
+        {
+            "set": {
+                "tag": "rescue-dataset",
+                "field": "event.dataset",
+                "value": dataset.name,
+                "ignore_failure": True,
+            }
+        },
         _append_error("the script reached a limit of the engine"),
         # The script sets these before it looks at the line; they are missing only when it could not run at all.
         {
@@ -155,7 +170,9 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     cases = write_cases(script, body.cases)
     steps = "".join(_unless_refused(script, parser.write(script, options)) for parser in body.parsers)
     time = script.slot(TIME_SLOT)
-    times = "".join(f"  if ({time} == null) {{ {time} = (String){script.get(field)}; }}\n" for field in body.timestamp)
+    times = "".join(
+        f"  if ({time} == null) {{ {time} = (String){script.get(field)}; }}\n" for field in body.timestamp
+    )
     derived = "".join(DERIVATIONS[name].write(script, options) for name in body.derive)
     emitted = {field: dataset.fields[field] for field in emitted_fields(body) if field in dataset.fields}
     # After the fields, so that what a document already had is related too.

@@ -95,7 +95,9 @@ def mapping_of(name: str, mapping_type: str, traits: EngineTraits) -> dict[str, 
             text["fields"] = {"keyword": mapping_of("message.keyword", "wildcard", traits)}
         return text
     if mapping_type == "scaled_float":
-        return {"type": "scaled_float", "scaling_factor": 1000} if traits.has_scaled_float else {"type": "float"}
+        return (
+            {"type": "scaled_float", "scaling_factor": 1000} if traits.has_scaled_float else {"type": "float"}
+        )
     return {"type": mapping_type}
 
 

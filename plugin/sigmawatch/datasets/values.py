@@ -162,7 +162,8 @@ class Bits:
     def write(self, script: Script, mapping: FieldMapping) -> str:
         """Test each bit."""
         tests = " ".join(
-            f"if ((n & {bit}L) != 0L) {{ t.add({literal(name)}); }}" for bit, name in sorted(mapping.bits.items())
+            f"if ((n & {bit}L) != 0L) {{ t.add({literal(name)}); }}"
+            for bit, name in sorted(mapping.bits.items())
         )
         puts = " ".join(_put(script, mapping, field, "t") for field in mapping.to)
         # A text that is no number is told once, by the mapping that takes the number itself.

@@ -76,10 +76,11 @@ class Columns:
         """Return the header's own text."""
         text = line.removeprefix("\ufeff").strip()
         names = _names(text)
-        known = set(self.raw_values).intersection(names)
+        columns = set(self.raw_values)
+        known = sum(name in columns for name in names)
         # As the Painless function `isHeader` has it.
-        edges = {names[0], names[-1]} if names else set()
-        is_header = len(known) > 1 and len(known) * 2 > len(names) and bool(edges & known)
+        edge = bool(names) and (names[0] in columns or names[-1] in columns)
+        is_header = edge and known > 1 and known * 2 > len(names)
         return text if self.header and is_header else None
 
     def write(self, script: Script, options: Mapping[str, Any]) -> str:
@@ -100,7 +101,11 @@ class Columns:
         nulls = " || ".join(f"{literal(null)}.equals(value)" for null in self.null_values) or "false"
         rest = "rest.put(vendorName(name), value);" if self.rest else ""
         # `p` holds the tables: the orders by number of columns, and the slots by column.
-        script.function("columns", "String", "String text, String[] f, Map rest, Map p, def declared", f"""\
+        script.function(
+            "columns",
+            "String",
+            "String text, String[] f, Map rest, Map p, def declared",
+            f"""\
   String[] values = words(text);
   int n = values.length;
   List names;
@@ -126,7 +131,8 @@ class Columns:
       if (at > 0) {{ f[at] = value; }} else {{ {rest} }}
     }}
   }}
-  return null;""")
+  return null;""",
+        )
         target = script.object(self.rest) if self.rest else "null"
         header = ""
         if self.header:

@@ -86,7 +86,9 @@ class Patterns:
         by_word: dict[str, list[int]] = {}
         anywhere: list[int] = []
         entries = [(template, pattern) for pattern in self.patterns for template in pattern.templates]
-        words = dict.fromkeys(template.first_word for template, _ in entries if template.first_word is not None)
+        words = dict.fromkeys(
+            template.first_word for template, _ in entries if template.first_word is not None
+        )
         for index, (template, pattern) in enumerate(entries):
             slots = [script.slot_number(capture.name) for capture in template.captures]
             sets = [part for name, content in pattern.set.items() for part in (*script.member(name), content)]
@@ -100,7 +102,10 @@ class Patterns:
         lines = ["String core = text;"]
         for text, test, cut in (
             *((text, "startsWith", f"core.substring({java_length(text)})") for text in self.prefixes),
-            *((text, "endsWith", f"core.substring(0, core.length() - {java_length(text)})") for text in self.suffixes),
+            *(
+                (text, "endsWith", f"core.substring(0, core.length() - {java_length(text)})")
+                for text in self.suffixes
+            ),
         ):
             lines.append(f"if (core.{test}({literal(text)})) {{ core = {cut}; }}")
         call = "matchMessage(core, (Map)params.get('patterns'), f, o)"

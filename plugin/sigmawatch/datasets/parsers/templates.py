@@ -83,7 +83,9 @@ def parse_template(text: str) -> Template:
         else:
             capture = _CAPTURE.fullmatch(match[1])
             if capture is None:
-                raise TemplateError(f"{token} is no capture; one is {{name}}, {{name?}}, {{name~}} or {{name*}}")
+                raise TemplateError(
+                    f"{token} is no capture; one is {{name}}, {{name?}}, {{name~}} or {{name*}}"
+                )
             captures.append(Capture(capture[1], capture[2]))
             literals.append("")
     if any(not between for between in literals[1:-1]):
