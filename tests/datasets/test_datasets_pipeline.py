@@ -239,7 +239,7 @@ def mutated(dataset: Dataset, count: int) -> list[str]:
     """Return lines of the samples, damaged in ways that transports and devices damage lines."""
     pick = random.Random(f"{dataset.name} 2026")
     lines = [line for sample in samples(dataset) for line in sample.lines]
-    found = []
+    found: list[str] = []
     while len(found) < count:
         line = pick.choice(lines)
         for _ in range(pick.randrange(1, 4)):

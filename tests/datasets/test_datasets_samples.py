@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sigmawatch.datasets import Dataset
 
 NAMES = sorted(path.parent.name for path in ROOT.glob("*/dataset.yml"))
-PYTHON_TYPES = {
+PYTHON_TYPES: dict[str, type | tuple[type, ...]] = {
     "keyword": str,
     "wildcard": str,
     "match_only_text": str,

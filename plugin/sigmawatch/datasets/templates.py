@@ -58,8 +58,10 @@ class EngineTraits:
 
 ELASTICSEARCH = EngineTraits()
 """Elasticsearch 8 and 9 with their usual modules, any licence."""
-OPENSEARCH = EngineTraits(flattened_type="flat_object", has_wildcard=False)
-"""OpenSearch 2 and 3."""
+OPENSEARCH = EngineTraits(
+    flattened_type="flat_object", has_wildcard=False, has_match_only_text=False, has_constant_keyword=False
+)
+"""OpenSearch 2 and 3. Early releases of 2 lack match_only_text and constant_keyword; text and keyword do as well."""
 BARE_ELASTICSEARCH = EngineTraits(
     has_wildcard=False,
     has_match_only_text=False,
