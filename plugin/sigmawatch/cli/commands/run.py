@@ -80,11 +80,11 @@ def _until_told(runner: Runner, report: Callable[[Tick], None], url: str) -> Non
         del number, frame
         stopped.set()
         # The tick is finished first; whoever cannot wait for that says it again.
-        for each in previous:
+        for each in handled:
             signal.signal(each, signal.SIG_DFL)
 
-    previous = [signal.SIGINT, signal.SIGTERM]
-    for each in previous:
+    handled = (signal.SIGINT, signal.SIGTERM)
+    for each in handled:
         signal.signal(each, stop)
     number = runner.load()
     errors().print(f"Running {number} detections in {url}; Ctrl-C ends it.", markup=False)
