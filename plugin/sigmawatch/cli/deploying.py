@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sigmawatch.bundle import Bundle, bundle_for
-from sigmawatch.cli.options import connection_options, open_pack, pack_option
+from sigmawatch.cli.options import connection_options, namespace_option, open_pack, pack_option
 from sigmawatch.cli.terminal import print_problems
 from sigmawatch.deploy import Plan
 from sigmawatch.deploy import plan as make_plan
@@ -35,7 +35,7 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--adopt", is_flag=True, help="Take over artifacts of our names that others made."),
         click.option("--prune/--no-prune", default=True, help="Delete what the pack no longer has."),
-        click.option("--namespace", default="default", show_default=True, help="Of data streams and alerts."),
+        namespace_option("Of data streams and alerts."),
         click.option(
             "--target",
             type=click.Choice([each.value for each in Target]),

@@ -5,19 +5,31 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import signal
 import sys
-from typing import Any
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from sigmawatch import __version__
 from sigmawatch.cli import commands
+from sigmawatch.cli.streams import prepare_streams
 from sigmawatch.cli.terminal import report_error
 from sigmawatch.errors import SigmawatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["main"]
 
 EXIT_INTERRUPTED = 130
+EXIT_UNFORESEEN = 70
+"""A mistake of ours (EX_SOFTWARE), told apart from all that users can do something about."""
+
+DEBUG = "SIGMAWATCH_DEBUG"
+"""Environment variable with which such a mistake shows its traceback."""
 
 
 class _Commands(click.Group):
@@ -50,10 +62,29 @@ def _sigmawatch() -> None:
     """
 
 
-def main(argv: list[str] | None = None) -> Any:
+def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and leave the process with its exit code."""
+    prepare_streams()
+    _end_in_order()
+    code = _exit_code(lambda: _sigmawatch.main(args=argv, prog_name="sigmawatch", standalone_mode=False))
+    # What is still to be written may fail as well; that must be told, and must not be taken for success.
+    sys.exit(_exit_code(sys.stdout.flush) or code)
+
+
+def _end_in_order() -> None:
+    """Let what is asked to end (`kill`, a closed terminal) clean up behind it."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda got, _: sys.exit(128 + got))
+
+
+def _exit_code(function: Callable[[], Any]) -> int:
+    """Call a function and return the exit code that what became of it has; errors are told in words."""
     try:
-        code = _sigmawatch.main(args=argv, prog_name="sigmawatch", standalone_mode=False)
+        code = function()
+    except SystemExit as error:
+        code = error.code
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -63,8 +94,21 @@ def main(argv: list[str] | None = None) -> Any:
     except (KeyboardInterrupt, click.Abort):
         sys.stderr.write("Interrupted.\n")
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (`| head`): not an error; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code if isinstance(code, int) else 0)
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        report_error(_unforeseen(error))
+        code = EXIT_UNFORESEEN
+    return code if isinstance(code, int) else 0
+
+
+def _unforeseen(error: Exception) -> SigmawatchError:
+    """Return a mistake of ours in a form that can be reported."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "sigmawatch" in frame.filename] or frames
+    place = f" ({Path(ours[-1].filename).name}:{ours[-1].lineno})" if ours else ""
+    what = " ".join(str(error).split())
+    return SigmawatchError(
+        f"a mistake in sigmawatch: {type(error).__name__}: {what}{place}",
+        hint=f"Please report it; {DEBUG}=1 shows the details.",
+    )

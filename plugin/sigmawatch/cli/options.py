@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,16 @@ from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.errors import UsageError
 from sigmawatch.pack.layout import Pack, builtin_pack
 
-__all__ = ["connection_options", "format_option", "open_cluster", "open_pack", "pack_option"]
+__all__ = [
+    "connection_options",
+    "format_option",
+    "namespace_option",
+    "open_cluster",
+    "open_pack",
+    "pack_option",
+]
+
+_NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}", re.ASCII)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -66,6 +76,22 @@ def open_pack(path: Path | None) -> Pack:
             f"{path} is no pack: it has no rules/", hint="A pack has rules/ and ingest_pipelines/."
         )
     return Pack(root.name, root)
+
+
+def namespace_option(what: str) -> Decorator:
+    """Return the option `--namespace`."""
+    return click.option(
+        "--namespace", default="default", show_default=True, callback=_checked_namespace, help=what
+    )
+
+
+def _checked_namespace(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Return a namespace that can end the name of an index."""
+    if not _NAMESPACE.fullmatch(value):
+        raise click.BadParameter(
+            f"{value!r} must begin with a lower-case letter or digit and have no others but - _ .", ctx, param
+        )
+    return value
 
 
 def format_option(*choices: str) -> Decorator:

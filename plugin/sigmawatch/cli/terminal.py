@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from sigmawatch.errors import ContentError, Problem, Severity, SigmawatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["errors", "print_json", "print_problems", "progress_bar", "report_error", "results"]
+__all__ = [
+    "counted",
+    "errors",
+    "print_json",
+    "print_problems",
+    "progress_bar",
+    "report_error",
+    "results",
+    "working",
+]
 
 
 PIPE_WIDTH = 200
@@ -33,9 +51,19 @@ def errors() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def counted(number: int, what: str) -> str:
+    """Return `1 rule`, `2 rules`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def print_json(value: object) -> None:
     """Write one JSON document to standard output, indented, keys in their order."""
-    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        # Numbers beyond 64 bits and names of files that are no UTF-8 come from users' files: slower, but JSON.
+        text = json.dumps(value, indent=2, default=str).encode()
+    sys.stdout.buffer.write(text + b"\n")
     sys.stdout.flush()
 
 
@@ -53,7 +81,7 @@ def report_error(error: SigmawatchError) -> None:
     if isinstance(error, ContentError):
         print_problems(error.problems)
         count = sum(problem.severity is Severity.ERROR for problem in error.problems)
-        console.print(f"{count} error{'s' if count != 1 else ''}", style="bold red", markup=False)
+        console.print(counted(count, "error"), style="bold red", markup=False)
         return
     console.print(f"error: {error.message}", style="red", markup=False)
     if error.hint:
@@ -64,6 +92,25 @@ def report_error(error: SigmawatchError) -> None:
 def progress_bar(*, download: bool = False) -> Iterator[Progress]:
     """Show progress bars on standard error while the block runs; silent where that is no terminal."""
     columns: list[Any] = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]
-    columns += [DownloadColumn()] if download else [TextColumn("{task.completed:,.0f}/{task.total:,.0f}")]
-    with Progress(*columns, TimeElapsedColumn(), console=errors(), transient=False) as progress:
+    columns += [DownloadColumn() if download else MofNCompleteColumn(), TimeElapsedColumn()]
+    console = errors()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield progress
+
+
+def _say_nothing(step: str) -> None:
+    del step
+
+
+@contextmanager
+def working(first: str) -> Iterator[Callable[[str], object]]:
+    """Say on standard error what is being done while the block runs, where that is a terminal.
+
+    Yields a function that says what is done now.
+    """
+    console = errors()
+    if console.is_terminal:
+        with console.status(first) as status:
+            yield status.update
+    else:
+        yield _say_nothing

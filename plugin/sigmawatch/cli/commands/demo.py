@@ -37,7 +37,7 @@ NODE = "demo"
 @click.command()
 @format_option("text", "json")
 def command(output_format: str) -> None:
-    """Show the whole way on an embedded engine: raw logs in, alerts out.
+    """Show everything: raw logs in, alerts out.
 
     Starts an engine (fetched the first time), deploys the built-in pack, loads an hour of sample logs, runs the
     detections and prints their alerts. The engine is left running. Running it again adds nothing.
@@ -51,12 +51,17 @@ def command(output_format: str) -> None:
     with ExitStack() as display:
         node = engine.start(NODE, on_progress=reporter(display))
     say.print(f"{node.engine} {node.version} at {node.url}", markup=False)
-    with connect(ConnectionSettings(node.url)) as cluster:
-        bundle = _deploy(cluster)
-        say.print(f"{len(bundle.artifacts)} artifacts deployed", markup=False)
-        _load(cluster, bundle)
-        tick = Runner(cluster).evaluate_at(parse_moment(MOMENT))
-        found = _alerts(cluster)
+    runs_on = f"The engine runs on at {node.url}; stop it with: sigmawatch engine stop --name {NODE}"
+    try:
+        with connect(ConnectionSettings(node.url)) as cluster:
+            bundle = _deploy(cluster)
+            say.print(f"{len(bundle.artifacts)} artifacts deployed", markup=False)
+            _load(cluster, bundle)
+            tick = Runner(cluster).evaluate_at(parse_moment(MOMENT))
+            found = _alerts(cluster)
+    except BaseException:  # Ctrl-C as well
+        say.print(runs_on, markup=False)
+        raise
     for problem in tick.problems:
         say.print(problem, style="yellow", markup=False)
     if output_format == "json":
@@ -66,9 +71,7 @@ def command(output_format: str) -> None:
         results().print(alert_table(found))
         results().print()
     say.print(f"{len(tick.created)} new alerts, {len(found)} in all, in {ALERTS}", markup=False)
-    say.print(
-        f"The engine runs on at {node.url}; stop it with: sigmawatch engine stop --name {NODE}", markup=False
-    )
+    say.print(runs_on, markup=False)
     if tick.problems or not found:
         sys.exit(1)
 

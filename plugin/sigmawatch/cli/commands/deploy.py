@@ -11,12 +11,15 @@ import click
 from sigmawatch.cli.deploying import deploy_options, planned
 from sigmawatch.cli.options import format_option, open_cluster
 from sigmawatch.cli.terminal import errors, print_json, progress_bar, results
-from sigmawatch.deploy import apply, render_plan
+from sigmawatch.deploy import ApplyResult, DeployIncomplete, Plan, apply, render_plan
 from sigmawatch.errors import UsageError
 from sigmawatch.render.target import Target
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sigmawatch.bundle import Bundle
+    from sigmawatch.cluster import Cluster
 
 __all__ = ["command"]
 
@@ -36,10 +39,10 @@ def command(
     output_format: str,
     **connection: Any,
 ) -> None:
-    """Deploy pipelines, templates, detections and alert indices of a pack into a cluster.
+    """Make a cluster what a pack says.
 
-    Shows the plan and asks first, unless --yes is given. A second deploy changes nothing. One that failed or
-    was interrupted is completed by running it again.
+    Deploys pipelines, templates, detections and alert indices. Shows the plan and asks first, unless --yes is
+    given. A second deploy changes nothing. One that failed or was interrupted is completed by running it again.
 
     \b
     Example:
@@ -52,22 +55,37 @@ def command(
         plan.require_applicable()
         if plan.has_changes and not yes:
             _ask(plan.summary)
-        release = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        with progress_bar() as progress:
-            task = progress.add_task("Deploying", total=None)
-            result = apply(
-                cluster,
-                plan,
-                release=release,
-                on_progress=lambda _, done, total: progress.update(task, completed=done, total=total),
-            )
-            progress.update(task, total=len(result.results) or 1, completed=len(result.results) or 1)
+        try:
+            result = _apply(cluster, plan)
+        except DeployIncomplete as incomplete:
+            if output_format == "json":
+                _print(bundle, incomplete.result)
+            raise
     if output_format == "json":
-        print_json({"target": bundle.target.value, **result.to_dict()})
-    elif not plan.has_changes:
+        _print(bundle, result)
+    elif plan.has_changes:
+        results().print(f"Deployed as release {result.release}.", markup=False)
+    else:
         results().print("Nothing to change.")
     if bundle.target is Target.RUNNER:
         errors().print("The detections are executed by `sigmawatch run`; keep one running.", markup=False)
+
+
+def _apply(cluster: Cluster, plan: Plan) -> ApplyResult:
+    with progress_bar() as progress:
+        task = progress.add_task("Deploying", total=len(plan.changes))
+        result = apply(
+            cluster,
+            plan,
+            release=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}",
+            on_progress=lambda _, done, total: progress.update(task, completed=done, total=total),
+        )
+        progress.update(task, total=len(result.results), completed=len(result.results))
+    return result
+
+
+def _print(bundle: Bundle, result: ApplyResult) -> None:
+    print_json({"target": bundle.target.value, **result.to_dict()})
 
 
 def _ask(summary: str) -> None:

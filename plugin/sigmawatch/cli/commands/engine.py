@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from sigmawatch import engine
-from sigmawatch.cli.terminal import print_json, progress_bar, results
+from sigmawatch.cli.downloads import reporter
+from sigmawatch.cli.terminal import print_json, results
 from sigmawatch.errors import UsageError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 __all__ = ["command"]
 
@@ -23,9 +21,14 @@ _FORMAT = click.option(
 
 @click.group()
 def command() -> None:
-    """Start, stop and list embedded engines: real OpenSearch or Elasticsearch nodes on this machine.
+    """Start, stop and list embedded engines.
 
-    They listen on the loopback interface only, need no installation, and leave nothing behind when stopped.
+    They are real OpenSearch or Elasticsearch nodes on this machine, listen on the loopback interface only, need no
+    installation, and leave nothing behind when stopped.
+
+    \b
+    Example:
+      sigmawatch engine start
     """
 
 
@@ -39,7 +42,7 @@ def command() -> None:
     help="What to run. Elasticsearch (9) and elasticsearch8 need a full JDK and a large download.",
 )
 @click.option("--name", default="default", show_default=True, help="To run several, each has a name.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Where to listen. [default: a free one]")
+@click.option("--port", type=click.IntRange(1024, 65535), help="Where to listen. [default: a free one]")
 @click.option("--heap", default="512m", show_default=True, help="Memory for the Java heap.")
 @_FORMAT
 def start(kind: str, name: str, port: int | None, heap: str, output: str) -> None:
@@ -53,7 +56,7 @@ def start(kind: str, name: str, port: int | None, heap: str, output: str) -> Non
     """
     with ExitStack() as display:
         node = engine.start(
-            name, engine=engine.Engine(kind), port=port, heap=heap, on_progress=_reporter(display)
+            name, engine=engine.Engine(kind), port=port, heap=heap, on_progress=reporter(display)
         )
     if output == "json":
         print_json(_as_json(node))
@@ -114,19 +117,3 @@ def _as_json(node: engine.Node) -> dict[str, Any]:
         "java": node.java,
         "work_dir": str(node.work_dir),
     }
-
-
-def _reporter(display: ExitStack) -> engine.OnProgress:
-    """Return a callback that opens a progress bar in `display` with the first news, if there ever is any."""
-    bar: Progress | None = None
-    tasks: dict[str, TaskID] = {}
-
-    def report(description: str, done: int, total: int) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = display.enter_context(progress_bar(download=True))
-        if description not in tasks:
-            tasks[description] = bar.add_task(description, total=total)
-        bar.update(tasks[description], completed=done)
-
-    return report
