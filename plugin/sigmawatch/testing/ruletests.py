@@ -7,14 +7,12 @@ searches. The tests of all files share indices; each search sees the documents o
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sigma.exceptions import SigmaError
-from sigma.processing.pipeline import ProcessingPipeline
 
 from sigmawatch.alerts.document import alert_spec
 from sigmawatch.bundle import compile_context
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from sigmawatch.compile.plan import DetectionPlan
     from sigmawatch.datasets import Dataset
 
-__all__ = ["TestResult", "run_rule_tests"]
+__all__ = ["PreparedTests", "TestResult", "prepare_rule_tests", "run_rule_tests"]
 
 END_OF_TIME = 4_102_444_800_000
 """2100-01-01: an evaluation that looks at everything ends here."""
@@ -61,6 +59,8 @@ class TestResult:
     seconds: float
     path: Path | None = None
     line: int | None = None
+    invalid: bool = False
+    """Whether the content is at fault, so that it could not run at all."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contract's JSON object (design, section 8)."""
@@ -88,37 +88,74 @@ class _Run:
     outcomes: list[Outcome] = field(default_factory=list)
 
 
-def run_rule_tests(
-    cluster: Cluster,
+@dataclass(frozen=True)
+class PreparedTests:
+    """Rule tests that are ready to run, and what became of those that cannot."""
+
+    runs: tuple[_Run, ...]
+    failed: tuple[TestResult, ...]
+    """Tests whose file or rule is invalid."""
+    warnings: tuple[Problem, ...]
+    """About the tests and their rules."""
+    order: Mapping[Path, int]
+
+    def __len__(self) -> int:
+        return len(self.runs) + len(self.failed)
+
+
+def prepare_rule_tests(
     paths: Sequence[Path],
     datasets: Sequence[Dataset],
     *,
     roots: Sequence[Path] = (),
-    own: bool,
-) -> tuple[list[TestResult], list[Problem]]:
-    """Run the test files and return their results in order, and warnings about their rules.
+    keyword: str | None = None,
+) -> PreparedTests:
+    """Load test files and compile their rules: all that can be found wrong without an engine.
 
     `roots`: folders in which rules are looked for that a correlation refers to and its test does not list.
-    `own`: the cluster is an embedded engine of ours; otherwise everything made there gets a random prefix and
-    is removed afterwards. Raises ClusterError when the cluster does not answer.
+    `keyword`: only tests whose file or name contains it.
     """
-    started = time.monotonic()
-    results: list[TestResult] = []
+    failed: list[TestResult] = []
     warnings: list[Problem] = []
     runs: list[_Run] = []
     library = _Library(roots)
     for path in paths:
-        found, failed = _prepare(path, datasets, library, warnings)
+        found, invalid, noticed = _prepare(path, datasets, library, keyword)
         runs += found
-        results += failed
-    if runs:
-        with Workspace(cluster, datasets, own=own) as workspace:
-            _load(workspace, runs, {dataset.name: dataset for dataset in datasets})
-            _evaluate(cluster, workspace, runs)
-    share = (time.monotonic() - started) / max(1, len(runs))
-    results += [_result(run, share) for run in runs]
+        failed += invalid
+        warnings += noticed
     order = {path: number for number, path in enumerate(paths)}
-    return sorted(results, key=lambda result: order.get(result.path or Path(), 0)), warnings
+    return PreparedTests(tuple(runs), tuple(failed), tuple(warnings), order)
+
+
+def run_rule_tests(
+    cluster: Cluster,
+    prepared: PreparedTests,
+    datasets: Sequence[Dataset],
+    *,
+    own: bool,
+    on_step: Callable[[str], object],
+) -> list[TestResult]:
+    """Run tests and return the results of all, also of those that could not be prepared, in order.
+
+    `own`: the cluster is an embedded engine of ours; otherwise everything made there gets a random prefix and
+    is removed afterwards. `on_step` is told what is being done. Raises ClusterError when the cluster does not
+    answer.
+    """
+    started = time.monotonic()
+    runs = prepared.runs
+    if runs:
+        used = {logs.dataset for run in runs for logs in run.case.logs}
+        windows = any(plan.correlation is not None for run in runs for plan in run.plans)
+        with Workspace(cluster, datasets, used=used, scripts=windows, own=own) as workspace:
+            on_step("Loading the events of the tests")
+            _load(workspace, runs, {dataset.name: dataset for dataset in datasets})
+            on_step("Evaluating the rules")
+            _evaluate(cluster, workspace, runs)
+            on_step("Removing what the tests made")
+    share = (time.monotonic() - started) / max(1, len(runs))
+    results = [*prepared.failed, *(_result(run, share) for run in runs)]
+    return sorted(results, key=lambda result: prepared.order.get(result.path or Path(), 0))
 
 
 class _Library:
@@ -148,40 +185,54 @@ class _Library:
 
 
 def _prepare(
-    path: Path, datasets: Sequence[Dataset], library: _Library, warnings: list[Problem]
-) -> tuple[list[_Run], list[TestResult]]:
+    path: Path, datasets: Sequence[Dataset], library: _Library, keyword: str | None
+) -> tuple[list[_Run], list[TestResult], list[Problem]]:
+    """Return the tests of a file that can run, results of those that cannot, and warnings."""
+    everything = keyword is None or keyword in path.as_posix()
     try:
-        file = load_test_file(path)
+        file = load_test_file(path, {dataset.name for dataset in datasets})
     except ContentError as error:
-        return [], [_broken(path, str(path), problem) for problem in error.problems]
+        line = error.problems[0].line
+        result = TestResult(
+            str(path), "(test file)", False, None, None, _listed(error), 0.0, path, line, invalid=True
+        )
+        return [], [result] if everything else [], []
+    cases = [case for case in file.cases if everything or (keyword or "") in case.name]
+    if not cases:
+        return [], [], []
+    rule = str(file.rules[0])
     try:
-        pipelines = [_pipeline(each) for each in file.pipelines]
-        plans, found = _compile(file, pipelines, datasets, library)
+        plans, warnings = _compile(file, datasets, library)
     except ContentError as error:
-        message = "; ".join(str(problem) for problem in error.problems)
-        rule = str(file.rules[0])
-        return [], [
-            TestResult(rule, case.name, False, spell(case.alerts), None, message, 0.0, path, case.line)
-            for case in file.cases
-        ]
-    warnings += found
-    return [_Run(file, case, plans) for case in file.cases], []
+        message = _listed(error)
+        return (
+            [],
+            [
+                TestResult(
+                    rule,
+                    case.name,
+                    False,
+                    spell(case.alerts),
+                    None,
+                    message,
+                    0.0,
+                    path,
+                    case.line,
+                    invalid=True,
+                )
+                for case in cases
+            ],
+            [],
+        )
+    return [_Run(file, case, plans) for case in cases], [], [*file.warnings, *warnings]
 
 
-def _broken(path: Path, rule: str, problem: Problem) -> TestResult:
-    return TestResult(rule, "(test file)", False, None, None, str(problem), 0.0, path, problem.line)
-
-
-def _pipeline(path: Path) -> ProcessingPipeline:
-    try:
-        return ProcessingPipeline.from_yaml(path.read_text(encoding="utf-8"))
-    except (SigmaError, OSError, ValueError, TypeError, KeyError) as error:
-        raise ContentError([Problem(f"not a processing pipeline: {error}", path, code="pipeline")]) from error
+def _listed(error: ContentError) -> str:
+    return "\n".join(str(problem) for problem in error.problems)
 
 
 def _compile(
     file: RuleTestFile,
-    pipelines: Sequence[ProcessingPipeline],
     datasets: Sequence[Dataset],
     library: _Library,
 ) -> tuple[tuple[DetectionPlan, ...], list[Problem]]:
@@ -192,7 +243,7 @@ def _compile(
         rules = load_rules([*file.rules, *borrowed])
         more = [path for path in library.missing_bases(rules) if path not in borrowed]
         borrowed = [*borrowed, *more] if more else []
-    context = compile_context(datasets, overrides=file.mapping, pipelines=tuple(pipelines))
+    context = compile_context(datasets, overrides=file.mapping, pipelines=file.pipelines)
     compiled = compile_rules(rules, context)
     compiled.require()
     own = {path.as_posix() for path in file.rules}
@@ -206,36 +257,37 @@ def _compile(
 def _load(workspace: Workspace, runs: Sequence[_Run], datasets: Mapping[str, Dataset]) -> None:
     """Index the documents of all cases, and note what the engine refused."""
     owners: dict[str, tuple[_Run, str]] = {}
-    lines: list[tuple[str, str, dict[str, Any]]] = []
+    items: list[tuple[str, str, dict[str, Any]]] = []
     schemas = _Schemas(workspace)
     for number, run in enumerate(runs):
-        for position, (where, document, index) in enumerate(_documents(run, datasets, schemas)):
+        for position, (where, document, target) in enumerate(_documents(run, workspace, datasets, schemas)):
             doc_id = f"{number}-{position}"
             run.ids.append(doc_id)
             owners[doc_id] = (run, where)
-            target = workspace.data_stream(index) if where.startswith("line") else index
             run.indices.add(target)
-            lines.append((target, doc_id, document))
+            items.append((target, doc_id, document))
     schemas.create()
-    for doc_id, reason in workspace.bulk(lines):
+    for doc_id, reason in workspace.bulk(items):
         run, where = owners[doc_id]
         run.errors.append(f"{where} was refused: {reason}")
 
 
 def _documents(
-    run: _Run, datasets: Mapping[str, Dataset], schemas: _Schemas
+    run: _Run, workspace: Workspace, datasets: Mapping[str, Dataset], schemas: _Schemas
 ) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield where a document stands in the test, the document, and its dataset or index."""
+    """Yield where a document stands in the test, the document, and where it is indexed."""
     for logs in run.case.logs:
-        if logs.dataset not in datasets:
-            run.errors.append(f"unknown dataset {logs.dataset} (known: {', '.join(sorted(datasets))})")
-            continue
+        target = workspace.data_stream(logs.dataset)
         for number, document in enumerate(datasets[logs.dataset].documents(logs.lines), 1):
-            yield f"line {number}", document, logs.dataset
+            yield f"line {number}", document, target
     if run.case.events:
         served = sorted({name for plan in run.plans for name in _datasets_asked(plan.query)})
         events = [_complete(event, served) for event in run.case.events]
-        index = schemas.place(run.file.mapping, events)
+        try:
+            index = schemas.place(run.file.mapping, run.case.events)
+        except _ConflictError as conflict:
+            run.errors.append(str(conflict))
+            return
         for number, event in enumerate(events, 1):
             yield f"event {number}", event, index
 
@@ -262,8 +314,9 @@ def _complete(event: Mapping[str, Any], datasets: list[str]) -> dict[str, Any]:
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted names and values; empty objects are nothing."""
     for key, inner in value.items():
-        if isinstance(inner, Mapping) and inner:
+        if isinstance(inner, Mapping):
             yield from _flat(inner, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", inner
@@ -287,6 +340,14 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return root
 
 
+class _ConflictError(Exception):
+    """Events that no index can hold together."""
+
+
+_WHOLE = frozenset({"flattened", "geo_point", "geo_shape"})
+"""Types of fields whose values are objects that a mapping does not look into."""
+
+
 class _Schemas:
     """Indices for events: as few as the types of their fields allow."""
 
@@ -296,8 +357,13 @@ class _Schemas:
 
     def place(self, overrides: Mapping[str, str], events: Iterable[Mapping[str, Any]]) -> str:
         """Return the index for a case's events, all of whose fields get the types that rules assume."""
-        names = {name for event in events for name, _ in _flat(event)} | set(overrides)
+        names = {name for event in events for name in self._names(event, overrides)}
+        names |= {"@timestamp", "event.dataset", *overrides}
         wanted = {name: self._workspace.field_type(name, overrides) for name in names}
+        both = sorted(names & _objects(names))
+        if both:
+            inner = min(name for name in names if name.startswith(f"{both[0]}."))
+            raise _ConflictError(f"{both[0]} cannot have values and inner fields ({inner}) in one index")
         for number, schema in enumerate(self._schemas):
             if _fit(schema, wanted):
                 schema.update(wanted)
@@ -310,12 +376,30 @@ class _Schemas:
         for number, schema in enumerate(self._schemas):
             self._workspace.create_index(self._workspace.event_index(number), schema)
 
+    def _names(
+        self, value: Mapping[str, Any], overrides: Mapping[str, str], prefix: str = ""
+    ) -> Iterator[str]:
+        """Yield the names of the fields in an event, those of objects in arrays too."""
+        for key, inner in value.items():
+            name = f"{prefix}{key}"
+            values = inner if isinstance(inner, list) else [inner]
+            objects = [each for each in values if isinstance(each, Mapping)]
+            if not objects or self._workspace.field_type(name, overrides) in _WHOLE:
+                yield name
+                continue
+            for each in objects:
+                yield from self._names(each, overrides, f"{name}.")
+
 
 def _fit(schema: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     """Whether fields can live in one mapping: same types, and no field is also an object."""
-    objects = {name[:dot] for one in (schema, wanted) for name in one for dot in _dots(name)}
     both = {*schema, *wanted}
-    return not objects & both and all(schema.get(name, kind) == kind for name, kind in wanted.items())
+    return not _objects(both) & both and all(schema.get(name, kind) == kind for name, kind in wanted.items())
+
+
+def _objects(names: Collection[str]) -> set[str]:
+    """Return the names that are above others."""
+    return {name[:dot] for name in names for dot in _dots(name)}
 
 
 def _dots(name: str) -> list[int]:

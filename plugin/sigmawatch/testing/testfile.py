@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import orjson
+from sigma.exceptions import SigmaError
+from sigma.processing.pipeline import ProcessingPipeline
+
 from sigmawatch import yamlfile
-from sigmawatch.errors import ContentError, Problem
+from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes
+from sigmawatch.errors import ContentError, Problem, Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from sigmawatch.yamlfile import YamlDocument
@@ -22,6 +28,12 @@ MAX_REPEAT = 100_000
 
 _FILE_KEYS = {"rule", "mapping", "pipelines", "tests"}
 _CASE_KEYS = {"name", "logs", "events", "alerts", "at"}
+
+_OTHER_TYPES = {"binary", "flattened", "geo_point", "geo_shape", "nested", "object"}
+"""Mapping types that an event's field may have although rules ask nothing of them."""
+
+_METADATA = {"_id", "_ignored", "_index", "_routing", "_seq_no", "_source", "_type", "_version"}
+"""Names that engines keep for themselves."""
 
 _COUNTER = re.compile(r"\{(-?[0-9]+)\+i(?:\*(-?[0-9]+))?\}")
 _CLOCK = re.compile(
@@ -63,8 +75,10 @@ class RuleTestFile:
     rules: tuple[Path, ...]
     mapping: Mapping[str, str]
     """Mapping types of fields that are not ECS."""
-    pipelines: tuple[Path, ...]
+    pipelines: tuple[ProcessingPipeline, ...]
     cases: tuple[Case, ...]
+    warnings: tuple[Problem, ...] = ()
+    """What is odd about it, and no reason not to run it."""
 
 
 def parse_moment(value: Any) -> int:
@@ -87,13 +101,20 @@ def parse_moment(value: Any) -> int:
 class _Reader:
     """Reads one document, collecting every problem."""
 
-    def __init__(self, document: YamlDocument) -> None:
+    def __init__(self, document: YamlDocument, datasets: Collection[str]) -> None:
         self.document = document
+        self.datasets = datasets
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
 
     def problem(self, message: str, *keys: str | int, hint: str = "") -> None:
         line = self.document.line_of(*keys)
         self.problems.append(Problem(message, self.document.path, line, hint, code="rule-test"))
+
+    def warning(self, message: str, *keys: str | int) -> None:
+        line = self.document.line_of(*keys)
+        found = Problem(message, self.document.path, line, severity=Severity.WARNING, code="rule-test")
+        self.warnings.append(found)
 
     def unknown(self, data: Mapping[str, Any], known: set[str], *keys: str | int) -> None:
         for key in data:
@@ -102,13 +123,58 @@ class _Reader:
 
     def paths(self, value: Any, key: str) -> tuple[Path, ...]:
         names = value if isinstance(value, list) else [value]
+        if not names or not all(isinstance(name, str) and name for name in names):
+            self.problem(f"{key}: is the name of a file, or a list of such names", key)
+            return ()
         found = []
-        for name in names:
-            path = self.document.path.parent / str(name)
+        for name in dict.fromkeys(names):
+            path = self.document.path.parent / name
             if not path.is_file():
                 self.problem(f"{name} does not exist beside the test", key)
             found.append(path)
         return tuple(found)
+
+    def pipelines(self, value: Any) -> Iterator[ProcessingPipeline]:
+        for path in self.paths(value, "pipelines"):
+            if not path.is_file():
+                continue
+            try:
+                yield ProcessingPipeline.from_dict(yamlfile.load(path).data)
+            except ContentError as error:
+                self.problems += error.problems
+            except (SigmaError, ValueError, TypeError, KeyError, AttributeError) as error:
+                # pySigma raises plain errors for shapes it does not expect.
+                what = " ".join(str(error).split())
+                self.problems.append(Problem(f"no processing pipeline: {what}", path, 1, code="pipeline"))
+
+    def mapping(self, value: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            self.problem("mapping: gives each field its type, such as app.size: long", "mapping")
+            return {}
+        for name, kind in value.items():
+            self.name(name, "mapping", str(name))
+            if not _is_type(kind):
+                hint = "for example keyword, long, ip, date, boolean, text"
+                self.problem(f"{kind!r} is no mapping type", "mapping", str(name), hint=hint)
+        return {str(name): str(kind) for name, kind in value.items()}
+
+    def name(self, name: Any, *where: str | int) -> None:
+        """Check the name of a field."""
+        if not isinstance(name, str):
+            self.problem(f"{name!r} as the name of a field must be in quotes", *where)
+        elif not all(part.strip() for part in name.split(".")):
+            self.problem(f"{name!r} is no name of a field", *where)
+        elif name in _METADATA:
+            self.problem(f"{name} is a name that engines keep for themselves", *where)
+
+    def names(self, value: Any, *where: str | int, top: bool = True) -> None:
+        """Check the names of all fields in an event."""
+        for name, inner in value.items():
+            # Only at the top do metadata names mean anything.
+            self.name(name if top or name not in _METADATA else "inner", *where)
+            for each in inner if isinstance(inner, list) else [inner]:
+                if isinstance(each, dict):
+                    self.names(each, *where, top=False)
 
     def case(self, data: Any, number: int) -> Case | None:
         where: tuple[str | int, ...] = ("tests", number)
@@ -117,7 +183,7 @@ class _Reader:
             return None
         before = len(self.problems)
         self.unknown(data, _CASE_KEYS, *where)
-        if ("logs" in data) == ("events" in data):
+        if ("logs" in data) == ("events" in data) and before == len(self.problems):
             self.problem("a test has either logs: or events:", *where)
         logs = tuple(self.logs(data["logs"], where)) if "logs" in data else ()
         events = tuple(self.events(data["events"], where)) if "events" in data else ()
@@ -129,6 +195,8 @@ class _Reader:
             except ValueError:
                 self.problem(f"at: {data['at']!r} is no ISO 8601 time", *where, "at")
         name = str(data.get("name") or f"test {number + 1}")
+        if before == len(self.problems) and not events and not any(entry.lines for entry in logs):
+            self.warning(f"{name}: nothing happens in this test", *where)
         if len(self.problems) > before:
             return None
         return Case(name, self.document.line_of(*where), logs, events, alerts, at)
@@ -138,6 +206,9 @@ class _Reader:
             if not isinstance(entry, dict) or set(entry) != {"dataset", "lines"}:
                 self.problem("logs: has dataset: and lines:", *where, "logs")
                 continue
+            if entry["dataset"] not in self.datasets:
+                hint = f"known: {', '.join(sorted(self.datasets))}"
+                self.problem(f"unknown dataset {entry['dataset']}", *where, "logs", "dataset", hint=hint)
             if not isinstance(entry["lines"], list):
                 self.problem("lines: is a list", *where, "logs", "lines")
                 continue
@@ -151,11 +222,22 @@ class _Reader:
             self.problem("events: is a list", *where, "events")
             return
         for item in data:
+            before = len(self.problems)
             for event in self.repeated(item, "event", *where, "events"):
-                if isinstance(event, dict):
-                    yield event
-                else:
+                if not isinstance(event, dict):
                     self.problem("an event is a mapping", *where, "events")
+                elif before == len(self.problems):
+                    self.event(event, *where, "events")
+                    yield event
+                if len(self.problems) > before:
+                    break
+
+    def event(self, event: dict[Any, Any], *where: str | int) -> None:
+        self.names(event, *where)
+        try:
+            orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS)
+        except TypeError as error:  # numbers beyond 64 bits, !!binary
+            self.problem(f"an event that cannot be JSON: {error}", *where)
 
     def repeated(self, item: Any, key: str, *where: str | int) -> Iterator[Any]:
         if not (isinstance(item, dict) and set(item) == {"repeat", key}):
@@ -175,7 +257,11 @@ class _Reader:
             return str(value)
         if isinstance(value, list) and all(isinstance(item, dict) for item in value):
             return tuple(value)
-        self.problem("alerts: is a number, some, none, or a list of what each contains", *where, "alerts")
+        shape = "a number, some, none, or a list of what each contains"
+        if value is None:
+            self.problem(f"alerts: is missing: {shape}", *where)
+        else:
+            self.problem(f"alerts: is {shape}", *where, "alerts")
         return "none"
 
 
@@ -199,19 +285,26 @@ def _clock(start: str, seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def load_test_file(path: Path) -> RuleTestFile:
-    """Load a test file. Raises ContentError with every problem found, each with its line."""
+def _is_type(kind: Any) -> bool:
+    if not isinstance(kind, str):
+        return False
+    return kind in _OTHER_TYPES or FieldTypes({"field": kind}).kind("field") is not FieldKind.OTHER
+
+
+def load_test_file(path: Path, datasets: Collection[str]) -> RuleTestFile:
+    """Load a test file, which may use these datasets.
+
+    Raises ContentError with every problem found, each with its line.
+    """
     document = yamlfile.load(path)
-    reader = _Reader(document)
+    reader = _Reader(document, datasets)
     data = document.data
     reader.unknown(data, _FILE_KEYS)
     beside = path.name.removesuffix(".test.yml") + ".yml"
-    rules = reader.paths(data.get("rule") or beside, "rule")
-    pipelines = reader.paths(data["pipelines"], "pipelines") if data.get("pipelines") else ()
-    mapping = data.get("mapping") or {}
-    if not isinstance(mapping, dict):
-        reader.problem("mapping: gives each field its type", "mapping")
-        mapping = {}
+    rule = data.get("rule")
+    rules = reader.paths(beside if rule is None else rule, "rule")
+    pipelines = tuple(reader.pipelines(data["pipelines"])) if data.get("pipelines") else ()
+    types = reader.mapping(data["mapping"]) if data.get("mapping") is not None else {}
     tests = data.get("tests")
     cases: list[Case] = []
     if not isinstance(tests, list) or not tests:
@@ -221,5 +314,9 @@ def load_test_file(path: Path) -> RuleTestFile:
         cases = [case for case in found if case is not None]
     if reader.problems:
         raise ContentError(reader.problems)
-    types = {str(name): str(kind) for name, kind in mapping.items()}
-    return RuleTestFile(path, rules, types, pipelines, tuple(cases))
+    first: dict[str, Case] = {}
+    for number, case in enumerate(cases):
+        if first.setdefault(case.name, case) is not case:
+            other = first[case.name].line
+            reader.warning(f"the name {case.name!r} is already used on line {other}", "tests", number)
+    return RuleTestFile(path, rules, types, pipelines, tuple(cases), tuple(reader.warnings))

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
 from sigmawatch.artifact import Artifact
 from sigmawatch.bundle import traits_of
-from sigmawatch.cluster import ResponseError, url_path
+from sigmawatch.cluster import BulkItem, ResponseError, bulk, url_path
 from sigmawatch.compile.fieldtypes import FieldTypes
 from sigmawatch.datasets import Dataset, artifacts, base_artifacts, mapping_of
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.deploy.order import waves
+from sigmawatch.errors import ClusterError
 from sigmawatch.render.scripts import script_artifacts
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Iterator
+    from types import FrameType, TracebackType
 
     from sigmawatch.cluster import Cluster
+    from sigmawatch.deploy.kind import Kind
 
-__all__ = ["Workspace"]
+__all__ = ["Workspace", "uninterrupted"]
 
-BULK_BYTES = 4_000_000
+_EXISTS = 409
+
+
+@dataclass(frozen=True)
+class _Made:
+    """Something that was made, or may have been, and how it is removed."""
+
+    name: str
+    delete: Callable[[], object]
 
 
 class Workspace:
@@ -34,37 +49,39 @@ class Workspace:
     so that nothing of theirs is met.
     """
 
-    def __init__(self, cluster: Cluster, datasets: Sequence[Dataset], *, own: bool) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        datasets: Sequence[Dataset],
+        *,
+        used: Collection[str],
+        scripts: bool,
+        own: bool,
+    ) -> None:
+        """`used`: the datasets whose lines come; `scripts`: whether there are windows to be laid."""
         self._cluster = cluster
-        self._datasets = datasets
         self._token = f"sigmawatch-test-{secrets.token_hex(6)}"
         self._prefix = "" if own else f"{self._token}-"
         self._traits = traits_of(cluster.features())
-        dataset_types: dict[str, str] = {}
+        self._dataset_types: dict[str, str] = {}
         for dataset in datasets:
-            dataset_types |= dataset.fields
-        self._dataset_types = dataset_types
-        self._installed: list[Artifact] = []
-        self._indices: list[str] = []
-        self._streams: set[str] = set()
+            self._dataset_types |= dataset.fields
+        self._datasets = [dataset for dataset in datasets if dataset.name in used]
+        self._scripts = script_artifacts(watcher=False) if scripts else []
+        self._made: list[_Made] = []
 
     def __enter__(self) -> Self:
-        found = [*base_artifacts(self._traits), *script_artifacts(watcher=False)]
-        for dataset in self._datasets:
-            found += artifacts(dataset, namespace=self._namespace, traits=self._traits)
-        found = [artifact for artifact in found if artifact.kind != "data_stream"]
-        self._installed = [_renamed(artifact, found, self._prefix) for artifact in found]
         try:
             self._install()
-        except BaseException:
-            self._clean()
+        except BaseException as error:
+            self._clean(error)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._clean()
+        self._clean(error)
 
     @property
     def _namespace(self) -> str:
@@ -72,9 +89,7 @@ class Workspace:
 
     def data_stream(self, dataset: str) -> str:
         """Return the data stream for raw lines of a dataset."""
-        name = f"{self._prefix}logs-{dataset}-{self._namespace}"
-        self._streams.add(name)
-        return name
+        return f"{self._prefix}logs-{dataset}-{self._namespace}"
 
     def event_index(self, number: int) -> str:
         """Return the name of an index for events."""
@@ -94,62 +109,131 @@ class Workspace:
                 level = level.setdefault(parent, {"properties": {}})["properties"]
             level[last] = mapping_of(field, kind, self._traits)
         body = {
-            "settings": {"index": {"number_of_shards": 1, "number_of_replicas": 0}},
+            # No pipelines: those of a user's template for all indices would change the events.
+            "settings": {
+                "index": {
+                    "number_of_shards": 1,
+                    "number_of_replicas": 0,
+                    "default_pipeline": "_none",
+                    "final_pipeline": "_none",
+                }
+            },
             "mappings": {"dynamic": False, "properties": properties},
         }
-        self._indices.append(name)
-        self._cluster.request("PUT", url_path(name), body)
+        path = url_path(name)
+        self._make(
+            name,
+            lambda: self._cluster.request("DELETE", path, ignore=(404,)),
+            lambda: self._cluster.request("PUT", path, body),
+        )
 
-    def bulk(self, documents: Iterable[tuple[str, str, Mapping[str, Any]]]) -> list[tuple[str, str]]:
+    def bulk(self, documents: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[tuple[str, str]]:
         """Index (index, id, document) and make it searchable; return (id, reason) of those refused."""
-        refused: list[tuple[str, str]] = []
-        for batch in _batches(documents):
-            answer = self._cluster.request(
-                "POST", "/_bulk", batch, params={"refresh": "true"}, idempotent=True
-            )
-            for item in answer["items"]:
-                result = item["create"]
-                if "error" in result and result.get("status") != 409:
-                    error = result["error"]
-                    cause = error.get("caused_by") or {}
-                    reason = ": ".join(filter(None, [error.get("reason"), cause.get("reason")]))
-                    refused.append((result["_id"], reason or str(error.get("type"))))
-        return refused
+        for dataset in self._datasets:
+            name = self.data_stream(dataset.name)
+            self._made.append(_Made(name, lambda name=name: self._delete_stream(name)))  # type: ignore[misc]
+        items = [BulkItem("create", index, doc_id, document) for index, doc_id, document in documents]
+        with uninterrupted():
+            failures = bulk(self._cluster, items, refresh=True)
+        # What is there already was sent twice, because the first answer got lost.
+        return [(failure.item.id, failure.reason) for failure in failures if failure.status != _EXISTS]
 
     def searching(self, cluster: Cluster) -> Cluster:
         """Return the cluster with which searches find the stored scripts of this workspace."""
         if not self._prefix:
             return cluster
-        names = {a.id: f"{self._prefix}{a.id}" for a in script_artifacts(watcher=False)}
+        names = {script.id: f"{self._prefix}{script.id}" for script in self._scripts}
         return _Renaming(cluster, names)  # type: ignore[return-value]  # a cluster, with other script names
 
-    def _clean(self) -> None:
-        for name in self._streams:
-            self._quietly("DELETE", f"/_data_stream/{name}")
-        for name in self._indices:
-            self._quietly("DELETE", url_path(name))
-        for artifact in reversed(self._installed):
-            all_kinds()[artifact.kind].delete(self._cluster, artifact.id)
-
     def _install(self) -> None:
+        found = [*self._scripts]
+        if self._datasets:
+            found += base_artifacts(self._traits)
+        for dataset in self._datasets:
+            found += artifacts(dataset, namespace=self._namespace, traits=self._traits)
+        found = [artifact for artifact in found if artifact.kind != "data_stream"]
         kinds = all_kinds()
-        self._installed = [
-            artifact
-            for wave in waves(self._installed, lambda artifact: kinds[artifact.kind].rank)
-            for artifact in wave
-        ]
-        for artifact in self._installed:
-            kinds[artifact.kind].write(self._cluster, artifact.id, dict(artifact.body))
+        for wave in waves(found, lambda artifact: kinds[artifact.kind].rank):
+            for artifact in wave:
+                self._write(kinds[artifact.kind], _renamed(artifact, found, self._prefix))
 
-    def _quietly(self, method: str, path: str) -> None:
+    def _write(self, kind: Kind, artifact: Artifact) -> None:
+        self._make(
+            str(artifact.key),
+            lambda: kind.delete(self._cluster, artifact.id),
+            lambda: kind.write(self._cluster, artifact.id, dict(artifact.body)),
+        )
+
+    def _make(self, name: str, delete: Callable[[], object], write: Callable[[], Any]) -> None:
+        """Make something that is to be removed again, if only it may have been made."""
+        made = _Made(name, delete)
+        self._made.append(made)
         try:
-            self._cluster.request(method, path, ignore=(404,))
+            with uninterrupted():
+                write()
         except ResponseError as error:
-            # Without the data stream API the stream's template still made a plain index of that name.
-            if error.status in (400, 405) and path.startswith("/_data_stream/"):
-                self._cluster.request("DELETE", path.removeprefix("/_data_stream"), ignore=(404,))
-            else:
+            if error.status < 500:
+                self._made.remove(made)
+            raise
+
+    def _clean(self, error: BaseException | None) -> None:
+        """Remove everything, whatever cannot be removed; say what is left, but never instead of `error`."""
+        left: list[str] = []
+        reason = ""
+        with uninterrupted():
+            for made in reversed(self._made):
+                try:
+                    made.delete()
+                except ClusterError as failure:
+                    left.append(made.name)
+                    reason = failure.message
+        self._made.clear()
+        if not left:
+            return
+        names = ", ".join(left)
+        if isinstance(error, ClusterError):
+            error.hint = f"{error.hint} Left behind: {names}".strip()
+            return
+        raise ClusterError(f"not removed: {names}: {reason}", hint="Remove it by hand.") from error
+
+    def _delete_stream(self, name: str) -> None:
+        try:
+            self._cluster.request("DELETE", url_path("_data_stream", name), ignore=(404,))
+        except ResponseError as error:
+            if error.status not in (400, 405):
                 raise
+            # Without the data stream API the stream's template still made a plain index of that name.
+            self._cluster.request("DELETE", url_path(name), ignore=(404,))
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let a request end before Ctrl-C is heeded: what it makes could not be removed before it is made.
+
+    Whoever cannot wait presses it once more.
+    """
+    heeded = (signal.SIGINT, signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in heeded}
+    got: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        got.append(number)
+        handler = before[signal.Signals(number)]
+        if len(got) > 1 and callable(handler):
+            handler(number, frame)
+
+    for number in heeded:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if got:
+        signal.raise_signal(got[0])
 
 
 class _Renaming:
@@ -184,22 +268,3 @@ def _renamed(artifact: Artifact, all_of_them: Sequence[Artifact], prefix: str) -
         return value
 
     return Artifact(artifact.kind, prefix + artifact.id, rename(artifact.body), source=artifact.source)
-
-
-def _batches(documents: Iterable[tuple[str, str, Mapping[str, Any]]]) -> Iterable[bytes]:
-    lines: list[bytes] = []
-    size = 0
-    for index, doc_id, document in documents:
-        pair = (
-            orjson.dumps({"create": {"_index": index, "_id": doc_id}})
-            + b"\n"
-            + orjson.dumps(document)
-            + b"\n"
-        )
-        if size + len(pair) > BULK_BYTES and lines:
-            yield b"".join(lines)
-            lines, size = [], 0
-        lines.append(pair)
-        size += len(pair)
-    if lines:
-        yield b"".join(lines)

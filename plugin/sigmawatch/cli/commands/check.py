@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 
 from sigmawatch.bundle import compile_context
+from sigmawatch.cli.content import datasets_around, rules_at, tests_at, untested, within
 from sigmawatch.cli.options import format_option
-from sigmawatch.cli.terminal import print_json, print_problems, results
+from sigmawatch.cli.terminal import counted, print_json, print_problems, results
 from sigmawatch.compile.compiler import compile_rules
-from sigmawatch.datasets import Dataset, load_datasets
-from sigmawatch.errors import ContentError, Problem, Severity
-from sigmawatch.pack.layout import TEST_SUFFIX, builtin_pack, rule_files, test_files
-from sigmawatch.pack.rules import RuleSet, load_rules
+from sigmawatch.errors import ContentError, Problem, Severity, UsageError
+from sigmawatch.pack.layout import builtin_pack
+from sigmawatch.pack.rules import load_rules
 from sigmawatch.testing.testfile import load_test_file
 
 __all__ = ["command"]
@@ -26,65 +26,56 @@ __all__ = ["command"]
 @click.option("--strict", is_flag=True, help="Warnings fail, too.")
 @format_option("text", "json")
 def command(paths: tuple[Path, ...], strict: bool, output_format: str) -> None:
-    """Check rules, their tests and the datasets: everything that can be found without an engine.
+    """Check rules, tests and datasets without an engine.
 
-    PATHS are rules or folders of rules; without any, the built-in pack. Exit code 2 when there are errors, 1 when
-    --strict and there are warnings.
+    PATHS are rules, packs, or folders of them; without any, the built-in pack. Finds everything that can be found
+    without running anything. Exit code 2 when there are errors, 1 with --strict and warnings.
 
     \b
     Example:
       sigmawatch check rules/
     """
-    pack = builtin_pack()
-    searched = list(paths) or [pack.rules]
+    searched = list(paths) or [builtin_pack().root]
+    files = rules_at(searched)
+    test_files = tests_at(searched)
     problems: list[Problem] = []
-    datasets = _datasets([pack.ingest_pipelines, *(path / "ingest_pipelines" for path in paths)], problems)
-    rules = load_rules(rule_files([path for path in searched if path.name != "ingest_pipelines"]))
-    compiled = compile_rules(rules, compile_context(datasets))
-    problems += compiled.problems
-    problems += _untested(rules)
-    for path in test_files(searched):
+    datasets = datasets_around(searched, problems)
+    if not files and not test_files and not any(within(dataset.folder, searched) for dataset in datasets):
+        if problems:
+            raise ContentError(problems)
+        places = ", ".join(map(str, searched))
+        raise UsageError(f"no rules found in {places}", hint="Sigma rules are YAML files ending in .yml")
+    rules = load_rules(files)
+    problems += compile_rules(rules, compile_context(datasets)).problems
+    tested: list[Path] = []
+    for path in test_files:
         try:
-            load_test_file(path)
+            file = load_test_file(path, {dataset.name for dataset in datasets})
         except ContentError as error:
             problems += error.problems
-    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
-    if output_format == "json":
-        shown = [
-            asdict(problem) | {"path": str(problem.path) if problem.path else None} for problem in problems
-        ]
-        print_json({"problems": shown, "errors": len(errors), "warnings": len(problems) - len(errors)})
-    else:
-        print_problems(problems)
-        warnings = len(problems) - len(errors)
-        results().print(
-            f"{len(rules.rules)} rules: {len(errors)} errors, {warnings} warnings",
-            style="red" if errors else "green",
-            markup=False,
-        )
-    if errors:
+        else:
+            problems += file.warnings
+            tested += file.rules
+    problems += untested(dict.fromkeys(item.document.path for item in rules.rules), tested)
+    _report(problems, len(rules.rules), output_format)
+    if any(problem.severity is Severity.ERROR for problem in problems):
         sys.exit(2)
     if strict and problems:
         sys.exit(1)
 
 
-def _datasets(folders: list[Path], problems: list[Problem]) -> list[Dataset]:
-    found: dict[str, Dataset] = {}
-    for folder in folders:
-        if folder.is_dir():
-            try:
-                found |= {dataset.name: dataset for dataset in load_datasets(folder)}
-            except ContentError as error:
-                problems += error.problems
-    return list(found.values())
-
-
-def _untested(rules: RuleSet) -> list[Problem]:
-    """Return a warning for each rule file without a test beside it."""
-    paths = dict.fromkeys(item.document.path for item in rules.rules)
-    hint = "the format is in the README, section Testing rules"
-    return [
-        Problem(f"no tests: {path.stem}{TEST_SUFFIX} is missing", path, 1, hint, Severity.WARNING, "untested")
-        for path in paths
-        if not path.with_name(path.stem + TEST_SUFFIX).is_file()
-    ]
+def _report(problems: list[Problem], rules: int, output_format: str) -> None:
+    errors = sum(problem.severity is Severity.ERROR for problem in problems)
+    warnings = len(problems) - errors
+    if output_format == "json":
+        shown = [
+            asdict(problem) | {"path": str(problem.path) if problem.path else None} for problem in problems
+        ]
+        print_json({"problems": shown, "errors": errors, "warnings": warnings})
+        return
+    print_problems(problems)
+    results().print(
+        f"{counted(rules, 'rule')}: {counted(errors, 'error')}, {counted(warnings, 'warning')}",
+        style="red" if errors else "green",
+        markup=False,
+    )

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sigmawatch import engine
+from sigmawatch.cli.content import datasets_around, is_test, rule_roots, tests_at, untested, within
 from sigmawatch.cli.downloads import reporter
 from sigmawatch.cli.options import connection_options, format_option, open_cluster
-from sigmawatch.cli.terminal import errors, print_json, print_problems, results
+from sigmawatch.cli.terminal import errors, print_json, print_problems, results, working
 from sigmawatch.cluster import ConnectionSettings, connect
-from sigmawatch.datasets import Dataset, load_datasets
 from sigmawatch.errors import UsageError
-from sigmawatch.pack.layout import builtin_pack, test_files
+from sigmawatch.pack.layout import builtin_pack
 from sigmawatch.testing.junit import junit_xml
-from sigmawatch.testing.ruletests import TestResult, run_rule_tests
+from sigmawatch.testing.ruletests import TestResult, prepare_rule_tests, run_rule_tests
 from sigmawatch.testing.sampletests import run_sample_tests
 
 if TYPE_CHECKING:
@@ -41,11 +41,12 @@ def command(
     output_format: str,
     **connection: Any,
 ) -> None:
-    """Test rules (NAME.test.yml) and datasets (samples) on a real engine.
+    """Test rules and datasets on a real engine.
 
-    PATHS are test files, rules, datasets, or folders of them; without any, the built-in pack. Starts an
-    embedded engine and stops it afterwards. With --url a cluster of yours is used instead: everything made
-    there has a random prefix and is removed again.
+    The tests of a rule NAME.yml are in NAME.test.yml, those of a dataset are its samples. PATHS are test files,
+    rules, datasets, or folders of them; without any, the built-in pack. Starts an embedded engine and stops it
+    afterwards. With --url a cluster of yours is used instead: everything made there has a random prefix and is
+    removed again.
 
     \b
     Example:
@@ -54,66 +55,46 @@ def command(
     """
     pack = builtin_pack()
     searched = list(paths) or [pack.rules, pack.ingest_pipelines]
-    datasets = _datasets(searched)
-    files = [path for path in test_files(searched) if keyword is None or keyword in path.as_posix()]
-    sampled = [dataset for dataset in datasets if _is_below(dataset.folder, searched)]
+    datasets = datasets_around(searched)
+    prepared = prepare_rule_tests(tests_at(searched), datasets, roots=rule_roots(searched), keyword=keyword)
+    sampled = [dataset for dataset in datasets if within(dataset.folder, searched)]
     if keyword is not None:
         sampled = [dataset for dataset in sampled if keyword in dataset.name]
-    if not files and not sampled:
-        raise UsageError("no tests found", hint="The tests of NAME.yml are in NAME.test.yml beside it.")
-    started = time.monotonic()
-    with ExitStack() as stack:
-        cluster, own = _cluster(stack, connection)
-        ready = time.monotonic()
-        found, warnings = run_rule_tests(cluster, files, datasets, roots=_roots(searched), own=own)
-        found += run_sample_tests(cluster, sampled, update=update)
-    print_problems(warnings)
-    _report(found, output_format, ready - started, time.monotonic() - ready)
+    print_problems(untested([path for path in paths if path.is_file() and not is_test(path)], ()))
+    if not prepared and not sampled:
+        kept = f" whose file or name contains {keyword!r}" if keyword is not None else ""
+        raise UsageError(
+            f"no tests found{kept}", hint="The tests of NAME.yml are in NAME.test.yml beside it."
+        )
+    print_problems(prepared.warnings)
+    if not prepared.runs and not sampled:
+        found, seconds = list(prepared.failed), None
+    else:
+        started = time.monotonic()
+        with ExitStack() as stack:
+            cluster, own = _cluster(stack, connection)
+            ready = time.monotonic()
+            on_step = stack.enter_context(working("Preparing the cluster"))
+            found = run_rule_tests(cluster, prepared, datasets, own=own, on_step=on_step)
+            on_step("Testing the samples of datasets")
+            found += run_sample_tests(cluster, sampled, update=update)
+            seconds = (ready - started if own else None, time.monotonic() - ready)
+    _report(found, output_format, seconds)
+    if any(result.invalid for result in found):
+        sys.exit(2)
     if any(not result.passed for result in found):
         sys.exit(1)
 
 
 def _cluster(stack: ExitStack, connection: dict[str, Any]) -> tuple[Cluster, bool]:
-    if connection["url"]:
+    if connection["url"] is not None:
         return stack.enter_context(open_cluster(**connection)), False
     with ExitStack() as display:
         node = stack.enter_context(engine.temporary(on_progress=reporter(display)))
     return stack.enter_context(connect(ConnectionSettings(node.url))), True
 
 
-def _datasets(paths: list[Path]) -> list[Dataset]:
-    """Return the datasets of the packs that the paths are in; those of the built-in pack stand behind."""
-    found = {dataset.name: dataset for dataset in load_datasets(builtin_pack().ingest_pipelines)}
-    for root in dict.fromkeys(_pack_root(path) for path in paths):
-        if root is not None:
-            found |= {dataset.name: dataset for dataset in load_datasets(root / "ingest_pipelines")}
-    return [found[name] for name in sorted(found)]
-
-
-def _pack_root(path: Path) -> Path | None:
-    for folder in (path.resolve(), *path.resolve().parents):
-        if (folder / "ingest_pipelines").is_dir():
-            return folder
-    return None
-
-
-def _roots(paths: list[Path]) -> list[Path]:
-    """Return the folders in which correlations may find base rules that their tests do not list."""
-    found: list[Path] = []
-    for path in paths:
-        root = _pack_root(path)
-        if root is not None and (root / "rules").is_dir():
-            found.append(root / "rules")
-        found.append(path if path.is_dir() else path.parent)
-    return list(dict.fromkeys(found))
-
-
-def _is_below(folder: Path, paths: list[Path]) -> bool:
-    resolved = [path.resolve() for path in paths]
-    return any(path == folder.resolve() or path in folder.resolve().parents for path in resolved)
-
-
-def _report(found: list[TestResult], output_format: str, start_seconds: float, seconds: float) -> None:
+def _report(found: list[TestResult], output_format: str, seconds: tuple[float | None, float] | None) -> None:
     failed = [result for result in found if not result.passed]
     if output_format == "json":
         print_json(
@@ -136,8 +117,13 @@ def _report(found: list[TestResult], output_format: str, start_seconds: float, s
         mark, style = ("✓", "green") if result.passed else ("✗", "red")
         console.print(f"  {mark} {result.name}", style=style, markup=False)
         if not result.passed:
-            place = f"{result.path}:{result.line}: " if result.path else ""
-            console.print(f"      {place}{result.error}", style="red", markup=False)
+            # What makes a file invalid says itself where it is.
+            place = f"{result.path}:{result.line}: " if result.path and not result.invalid else ""
+            for line in f"{place}{result.error}".splitlines():
+                console.print(f"      {line}", style="red", markup=False)
     counts = f"{len(found) - len(failed)} passed, {len(failed)} failed"
     console.print(counts, style="bold red" if failed else "bold green", markup=False)
-    errors().print(f"{seconds:.1f} s, and {start_seconds:.1f} s to start the engine", markup=False)
+    if seconds is not None:
+        start, tests = seconds
+        engine_start = f", and {start:.1f} s to start the engine" if start is not None else ""
+        errors().print(f"{tests:.1f} s{engine_start}", markup=False)
