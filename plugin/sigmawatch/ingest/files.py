@@ -5,28 +5,34 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
+from sigmawatch.cluster import ResponseError, url_path
 from sigmawatch.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from sigmawatch.cluster import Cluster
     from sigmawatch.datasets import Dataset
 
-__all__ = ["Loaded", "load_file"]
+__all__ = ["Loaded", "load_file", "require_deployed"]
 
 BATCH_LINES = 5000
 BATCH_BYTES = 5_000_000
 """Bulk requests of this size were the fastest measured (design, section 9)."""
 
 MAX_REASONS = 5
+_GZIP = b"\x1f\x8b"
+"""What gzip files begin with."""
+
+_FORBIDDEN = 403
 _EXISTS = 409
 _BUSY = 429
 _ATTEMPTS = 6
@@ -44,6 +50,8 @@ class Loaded:
     failed: int = 0
     reasons: list[str] = field(default_factory=list)
     """Why the first few failed."""
+    unread: str | None = None
+    """Why the rest of the file could not be read."""
 
 
 @contextmanager
@@ -54,10 +62,31 @@ def _opened(path: Path) -> Iterator[tuple[IO[str], Callable[[], int]]]:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     with raw:
-        unpacked: IO[bytes] = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw  # type: ignore[assignment]
+        # By what it holds: logs are renamed on their way, and rotated ones are not always called .gz.
+        packed = raw.peek(len(_GZIP))[: len(_GZIP)] == _GZIP
+        unpacked: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
         # Bytes that are no UTF-8 must not stop a load; what they were stays visible as escapes.
-        text = io.TextIOWrapper(unpacked, encoding="utf-8", errors="backslashreplace", newline="\n")
-        yield text, raw.tell
+        text = io.TextIOWrapper(unpacked, encoding="utf-8-sig", errors="backslashreplace", newline="\n")
+        yield text, raw.tell if raw.seekable() else lambda: 0
+
+
+def require_deployed(cluster: Cluster, dataset: Dataset) -> None:
+    """Raise UsageError when the cluster would take lines of a dataset for anything else.
+
+    Without its template any index of that name would be made: no pipeline, guessed types, in the way of the
+    data stream ever after.
+    """
+    name = f"logs-{dataset.name}"
+    try:
+        found = cluster.request("GET", url_path("_index_template", name), ignore=(404,))
+    except ResponseError as error:
+        if error.status != _FORBIDDEN:  # who may only write documents cannot look, and is not kept from it
+            raise
+        return
+    if found is None:
+        raise UsageError(
+            f"dataset {dataset.name} is not deployed in {cluster.url}", hint="Run `sigmawatch deploy` first."
+        )
 
 
 def load_file(
@@ -73,14 +102,15 @@ def load_file(
     The id of a document is a hash of the file's name, the line's number and its text: the same file loaded
     again adds nothing, and two equal lines of a file stay two events. `on_bytes` is told how far it is.
 
-    Raises UsageError when the file cannot be read, ClusterError when the cluster does not take it.
+    Raises UsageError when the file cannot be read, ClusterError when the cluster does not take it. Of a file
+    that cannot be read to its end, what comes before is loaded.
     """
     result = Loaded()
     target = dataset.data_stream(namespace)
     with _opened(path) as (lines, position):
         batch: list[bytes] = []
         size = 0
-        for number, document in enumerate(dataset.documents(lines)):
+        for number, document in enumerate(dataset.documents(_readable(lines, path, result))):
             pair = _pair(target, path.name, number, document)
             batch.append(pair)
             size += len(pair)
@@ -93,6 +123,19 @@ def load_file(
         if on_bytes is not None:
             on_bytes(position())
     return result
+
+
+def _readable(lines: Iterable[str], path: Path, result: Loaded) -> Iterator[str]:
+    """Yield lines up to where the file is cut off or damaged, and note that."""
+    number = 0
+    try:
+        for line in lines:
+            number += 1
+            yield line
+    except (OSError, EOFError, zlib.error) as error:
+        what = "cut off" if isinstance(error, EOFError) else "damaged"
+        reason = getattr(error, "strerror", None) or error
+        result.unread = f"{path} is {what} after line {number}: {reason}"
 
 
 def _pair(target: str, name: str, number: int, document: dict[str, Any]) -> bytes:

@@ -8,11 +8,18 @@ from typing import Any
 
 import click
 
-from sigmawatch.cli.options import connection_options, format_option, open_cluster, open_pack, pack_option
+from sigmawatch.cli.options import (
+    connection_options,
+    format_option,
+    namespace_option,
+    open_cluster,
+    open_pack,
+    pack_option,
+)
 from sigmawatch.cli.terminal import errors, print_json, progress_bar, results
 from sigmawatch.datasets import load_datasets
 from sigmawatch.errors import UsageError
-from sigmawatch.ingest.files import Loaded, load_file
+from sigmawatch.ingest.files import Loaded, load_file, require_deployed
 
 __all__ = ["command"]
 
@@ -22,7 +29,7 @@ __all__ = ["command"]
     "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--dataset", "name", required=True, help="What kind of log it is, e.g. flow.aws_vpc.")
-@click.option("--namespace", default="default", show_default=True, help="Of the data stream.")
+@namespace_option("Of the data stream.")
 @pack_option
 @connection_options
 @format_option("text", "json")
@@ -34,10 +41,10 @@ def command(
     output_format: str,
     **connection: Any,
 ) -> None:
-    """Load log files (plain or .gz) into the data stream of a dataset.
+    """Load log files, plain or packed with gzip.
 
-    The dataset must be deployed. A line keeps its id, so loading a file again adds nothing. Lines that cannot
-    be parsed are kept and marked (event.kind: pipeline_error).
+    The lines go into the data stream of the dataset, which must be deployed. A line keeps its id, so loading a
+    file again adds nothing. Lines that cannot be parsed are kept and marked (event.kind: pipeline_error).
 
     \b
     Example:
@@ -48,29 +55,33 @@ def command(
     if name not in known:
         raise UsageError(f"unknown dataset {name}", hint=f"Known: {', '.join(sorted(known))}")
     found: dict[str, Loaded] = {}
-    with open_cluster(**connection) as cluster, progress_bar(download=True) as progress:
-        for path in files:
-            task = progress.add_task(path.name, total=path.stat().st_size)
-            found[str(path)] = load_file(
-                cluster,
-                known[name],
-                path,
-                namespace=namespace,
-                on_bytes=lambda done, task=task: progress.update(task, completed=done),  # type: ignore[misc]
-            )
+    with open_cluster(**connection) as cluster:
+        require_deployed(cluster, known[name])
+        with progress_bar(download=True) as progress:
+            for path in files:
+                task = progress.add_task(path.name, total=path.stat().st_size)
+                found[str(path)] = load_file(
+                    cluster,
+                    known[name],
+                    path,
+                    namespace=namespace,
+                    on_bytes=lambda done, task=task: progress.update(task, completed=done),  # type: ignore[misc]
+                )
     if output_format == "json":
         print_json({path: vars(loaded) for path, loaded in found.items()})
-    else:
-        for path_name, loaded in found.items():
+    for path_name, loaded in found.items():
+        if output_format == "text":
             results().print(f"{path_name}: {_spell(loaded)}", markup=False)
-            for reason in loaded.reasons:
-                errors().print(f"  {reason}", style="red", markup=False)
-    if any(loaded.failed for loaded in found.values()):
+        for reason in loaded.reasons:
+            errors().print(f"  {reason}", style="red", markup=False)
+        if loaded.unread:
+            errors().print(f"error: {loaded.unread}", style="red", markup=False)
+    if any(loaded.failed or loaded.unread for loaded in found.values()):
         sys.exit(4)
 
 
 def _spell(loaded: Loaded) -> str:
-    parts = [f"{loaded.created:,} lines loaded"]
+    parts = [f"{loaded.created:,} line{'' if loaded.created == 1 else 's'} loaded"]
     parts += [f"{loaded.existing:,} known before"] if loaded.existing else []
     parts += [f"{loaded.dropped:,} header lines"] if loaded.dropped else []
     parts += [f"{loaded.failed:,} refused"] if loaded.failed else []
