@@ -152,7 +152,10 @@ def parse_all(source: bytes, path: Path) -> list[YamlDocument]:
             ]
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ContentError([Problem(f"not valid YAML: {error}", path, code="yaml")]) from error
+        # Bytes that are no text; the messages of both say so on two lines, and in which byte.
+        raise ContentError(
+            [Problem(f"not valid YAML: {' '.join(str(error).split())}", path, 1, code="yaml")]
+        ) from error
     except RecursionError as error:
         raise ContentError([Problem("nested too deeply", path, code="yaml-bomb")]) from error
     except ValueError as error:

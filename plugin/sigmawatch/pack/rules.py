@@ -163,6 +163,8 @@ def _load_file(path: Path, problems: list[Problem]) -> list[tuple[YamlDocument, 
     except ContentError as error:
         problems += error.problems
         return []
+    if not documents:
+        problems.append(Problem("no rule in it: the file is empty", path, 1, code="sigma"))
     wrong = [problem for problem in map(_check_shape, documents) if problem is not None]
     if wrong:
         problems += wrong
