@@ -64,7 +64,7 @@ CASES = {
         {"name": "c:\\\\*"}, [{"name": "c:\\x"}, {"name": "C:\\"}], [{"name": "c:x"}, {"name": "c:*"}]
     ),
     "what templates and quotes are made of is text": Case(
-        {"name|contains": '{{7*7}}"\'</'}, [{"name": 'x{{7*7}}"\'</y'}], [{"name": "x49y"}]
+        {"name|contains": "{{7*7}}\"'</"}, [{"name": "x{{7*7}}\"'</y"}], [{"name": "x49y"}]
     ),
     "contains": Case({"name|contains": "OO"}, NAMES, [{"name": "ro"}, MISSING]),
     "contains all": Case(
@@ -88,7 +88,9 @@ CASES = {
     "numbers as text in an event": Case({"name": 5}, [{"name": "5"}, {"name": 5}], [{"name": "05"}]),
     "numbers that are too large match nothing": Case({"size": 2**64}, [], [{"size": 1}, {"size": 2**63 - 1}]),
     "words in a number match nothing": Case({"size": "five"}, [], [{"size": 5}, MISSING]),
-    "comparisons": Case({"size|gt": 5, "size|lte": 7}, [{"size": 6}, {"size": 7}], [{"size": 5}, {"size": 8}]),
+    "comparisons": Case(
+        {"size|gt": 5, "size|lte": 7}, [{"size": 6}, {"size": 7}], [{"size": 5}, {"size": 8}]
+    ),
     "comparisons of fractions": Case({"ratio|gte": 0.5}, [{"ratio": 0.5}, {"ratio": 1}], [{"ratio": 0.49}]),
     "booleans": Case({"on": True}, [{"on": True}], [{"on": False}, MISSING]),
     "booleans as text": Case({"on": "False"}, [{"on": False}], [{"on": True}, MISSING]),
@@ -104,7 +106,9 @@ CASES = {
     "the beginning of an address": Case(
         {"ip|startswith": "10.1."}, [{"ip": "10.1.0.0"}], [{"ip": "10.10.0.0"}, {"ip": "110.1.0.0"}]
     ),
-    "text that is no address matches nothing": Case({"ip": ["*-*", "host"]}, [], [{"ip": "10.0.0.1"}, MISSING]),
+    "text that is no address matches nothing": Case(
+        {"ip": ["*-*", "host"]}, [], [{"ip": "10.0.0.1"}, MISSING]
+    ),
     "and binds stronger than or, not strongest": Case(
         {"size": 1},
         [{"size": 1}, {"size": 2}, {"size": 2, "name": "y"}],
@@ -143,7 +147,10 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     lines = []
     for name, case in CASES.items():
         for number, event in enumerate(itertools.chain(case.matches, case.others)):
-            lines += [orjson.dumps({"index": {"_id": f"{name} {number}"}}), orjson.dumps(event | {"case": name})]
+            lines += [
+                orjson.dumps({"index": {"_id": f"{name} {number}"}}),
+                orjson.dumps(event | {"case": name}),
+            ]
     path = f"/{INDEX}/_bulk"
     answer = client.request("POST", path, b"\n".join(lines) + b"\n", params={"refresh": "true"})
     assert not answer["errors"], answer

@@ -22,6 +22,7 @@ from sigma.types import (
     SigmaCIDRExpression,
     SigmaCompareExpression,
     SigmaNumber,
+    SigmaRegularExpression,
     SigmaString,
     SigmaTimestampPart,
 )
@@ -31,6 +32,7 @@ from sigmawatch.compile.correlations import build_correlation
 from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes
 from sigmawatch.compile.leaves import Refused
 from sigmawatch.compile.plan import DetectionPlan, Query
+from sigmawatch.compile.regex import lucene_expressions
 from sigmawatch.compile.ruleinfo import DEFAULT_INTERVAL, interval_of, rule_info
 from sigmawatch.compile.taxonomy import bound_datasets
 
@@ -195,8 +197,15 @@ class QueryBackend(Backend):
         return leaves.none_of([leaves.exists(cond.field)])
 
     def convert_condition_field_eq_val_re(self, cond: Condition, state: ConversionState) -> Query:
-        """Refuse regular expressions."""
-        raise Refused(f"regular expression on {cond.field}: not implemented yet")
+        """Convert a regular expression, which is searched for in the value."""
+        value = cast("SigmaRegularExpression", cond.value)
+        name, kind = self._field(cond)
+        if kind is not FieldKind.KEYWORD:
+            raise Refused(f"regular expression on {cond.field}, which is a {kind} field, not keyword")
+        flags = sorted(flag.name[0].lower() for flag in value.flags)
+        flags = ["s" if flag == "d" else flag for flag in flags]
+        expressions = lucene_expressions(str(value.regexp), flags)
+        return leaves.regular(name, expressions)
 
     def convert_condition_field_eq_val_timestamp_part(self, cond: Condition, state: ConversionState) -> Query:
         """Refuse parts of a date."""

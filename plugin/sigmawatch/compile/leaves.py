@@ -29,11 +29,15 @@ __all__ = [
     "exists",
     "none_of",
     "number",
+    "regular",
     "string",
     "truth",
 ]
 
 MATCH_NONE: Query = {"match_none": {}}
+
+MAX_STATES = 100_000
+"""States an expression's automaton may have; the engines' default of 10,000 is soon used up by repetitions."""
 
 _LONG = range(-(2**63), 2**63)
 
@@ -166,9 +170,9 @@ def _either_case(parts: list[Part]) -> str:
     out = []
     for part in parts:
         if part == SpecialChars.WILDCARD_MULTI:
-            out.append("(.|\n)*")
+            out.append(".*")
         elif part == SpecialChars.WILDCARD_SINGLE:
-            out.append("(.|\n)")
+            out.append(".")
         else:
             assert isinstance(part, str)
             for char in part:
@@ -224,6 +228,15 @@ def truth(field: str, kind: FieldKind, value: bool) -> Query:
             raise Refused(f"field {field} has a type that cannot be compared with a boolean")
         case _:
             return MATCH_NONE
+
+
+def regular(field: str, expressions: list[str]) -> Query:
+    """Return the query for values that match one of these expressions of Lucene's syntax as a whole."""
+    found: list[Query] = [
+        {"regexp": {field: {"value": text, "flags": "NONE", "max_determinized_states": MAX_STATES}}}
+        for text in expressions
+    ]
+    return any_of(found) if found else MATCH_NONE
 
 
 def cidr(field: str, kind: FieldKind, network: str) -> Query:

@@ -1,0 +1,453 @@
+"""Regular expressions of Sigma (PCRE, searched for) as those of Lucene (the whole value, no anchors).
+
+The expression is read by Python's own parser, which knows the common ground of PCRE, RE2 and Python; what it
+means is then written anew. Sets of characters are computed as ranges of code points, so that nothing depends on
+what a class is called. What Lucene cannot say is refused: lookaround, back-references, possessive quantifiers, and
+anchors and word boundaries where they cannot be decided.
+
+Lucene's syntax: org.apache.lucene.util.automaton.RegExp, with all optional operators switched off (`flags: NONE`).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from dataclasses import dataclass
+from re import _constants as op  # type: ignore[attr-defined]  # the parser's own names for what it found
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch.compile.leaves import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["LUCENE_MAX_LENGTH", "lucene_expressions"]
+
+LUCENE_MAX_LENGTH = 1000
+"""`index.max_regex_length`: longer expressions are refused by the engine."""
+
+MAX_ALTERNATIVES = 200
+
+Ranges = tuple[tuple[int, int], ...]
+"""Code points as sorted, disjoint, inclusive ranges."""
+
+_LAST = sys.maxunicode
+_NEWLINE: Ranges = ((10, 10),)
+_DIGIT: Ranges = ((48, 57),)
+_WORD: Ranges = ((48, 57), (65, 90), (95, 95), (97, 122))
+_SPACE: Ranges = ((9, 13), (32, 32))
+"""PCRE's classes without Unicode properties, which is its default."""
+
+_SPECIAL = frozenset('.?+*|{}[]()"\\#@&<>~^$-')
+
+
+def _union(parts: Iterable[Ranges]) -> Ranges:
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(pair for part in parts for pair in part):
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], high))
+        else:
+            merged.append((low, high))
+    return tuple(merged)
+
+
+def _complement(ranges: Ranges) -> Ranges:
+    found = []
+    start = 0
+    for low, high in ranges:
+        if low > start:
+            found.append((start, low - 1))
+        start = high + 1
+    if start <= _LAST:
+        found.append((start, _LAST))
+    return tuple(found)
+
+
+def _within(inner: Ranges, outer: Ranges) -> bool:
+    return _union([inner, outer]) == outer
+
+
+_CATEGORIES: dict[Any, Ranges] = {
+    op.CATEGORY_DIGIT: _DIGIT,
+    op.CATEGORY_NOT_DIGIT: _complement(_DIGIT),
+    op.CATEGORY_SPACE: _SPACE,
+    op.CATEGORY_NOT_SPACE: _complement(_SPACE),
+    op.CATEGORY_WORD: _WORD,
+    op.CATEGORY_NOT_WORD: _complement(_WORD),
+}
+
+_CASED_RANGE = 5000
+"""Ranges of more characters than this are taken to hold both cases of what they hold."""
+
+
+def _either_case(ranges: Ranges) -> Ranges:
+    found = [ranges]
+    for low, high in ranges:
+        if high - low > _CASED_RANGE:
+            continue
+        for code in range(low, high + 1):
+            char = chr(code)
+            found += [((ord(form), ord(form)),) for form in {char.lower(), char.upper()} if len(form) == 1]
+    return _union(found)
+
+
+@dataclass(frozen=True)
+class _Chars:
+    """One character out of a set."""
+
+    ranges: Ranges
+
+
+@dataclass(frozen=True)
+class _Sequence:
+    items: tuple[_Node, ...]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    options: tuple[_Node, ...]
+
+
+@dataclass(frozen=True)
+class _Repeat:
+    item: _Node
+    least: int
+    most: int | None
+
+
+@dataclass(frozen=True)
+class _Edge:
+    """A place rather than a character: begin, end, line_begin, line_end, boundary, not_boundary."""
+
+    kind: str
+
+
+_Node = _Chars | _Sequence | _Choice | _Repeat | _Edge
+
+
+def lucene_expressions(pattern: str, flags: Iterable[str] = ()) -> list[str]:
+    """Return Lucene expressions of which one matches a whole value exactly when the pattern is found in it.
+
+    `flags`: of Sigma's modifiers, `i` (either case), `m` (lines), `s` (the dot is any character). An expression
+    longer than the engine takes comes back in parts. Raises Refused, with what cannot be said.
+    """
+    number = 0
+    for flag in flags:
+        number |= {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL}[flag]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parsed = parser.parse(re.sub(r"\(\?<(?=[A-Za-z_])", "(?P<", pattern), number)
+    except (re.error, OverflowError, RecursionError, ValueError) as error:
+        raise Refused(f"regular expression {pattern!r} cannot be read: {error}") from error
+    reader = _Reader(pattern)
+    tree = reader.sequence(parsed, parsed.state.flags | number)
+    found = [text for branch in _branches(tree, pattern) for text in _fitting(branch, pattern)]
+    return _joined(list(dict.fromkeys(found)))
+
+
+def _fitting(branch: tuple[_Node, ...], pattern: str) -> list[str]:
+    """Return an alternative in as many parts as the engine's limit makes of it, by halving its choices."""
+    text = _anchored(branch, pattern)
+    if text is None:
+        return []
+    if len(text) <= LUCENE_MAX_LENGTH:
+        return [text]
+    for position, item in enumerate(branch):
+        if isinstance(item, _Choice) and len(item.options) > 1:
+            middle = len(item.options) // 2
+            halves = [_Choice(item.options[:middle]), _Choice(item.options[middle:])]
+            branches = [(*branch[:position], half, *branch[position + 1 :]) for half in halves]
+            return [part for each in branches for part in _fitting(each, pattern)]
+    raise Refused(
+        f"regular expression {pattern[:60]!r}…: {len(text)} characters long for the engine, "
+        f"which takes {LUCENE_MAX_LENGTH}"
+    )
+
+
+def _joined(branches: list[str]) -> list[str]:
+    """Join alternatives as far as the engine's limit allows."""
+    parts: list[str] = []
+    for branch in branches:
+        if parts and len(parts[-1]) + 1 + len(branch) <= LUCENE_MAX_LENGTH:
+            parts[-1] += f"|{branch}"
+        else:
+            parts.append(branch)
+    return parts
+
+
+class _Reader:
+    """Turns the parser's tree into ours."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    def refuse(self, what: str) -> Refused:
+        return Refused(f"regular expression {self.pattern[:80]!r}: {what} has no counterpart in Lucene")
+
+    def sequence(self, parsed: Any, flags: int) -> _Node:
+        items = [self.node(code, value, flags) for code, value in parsed]
+        return items[0] if len(items) == 1 else _Sequence(tuple(items))
+
+    def node(self, code: Any, value: Any, flags: int) -> _Node:
+        if code is op.LITERAL:
+            return self.chars(((value, value),), flags)
+        if code is op.NOT_LITERAL:
+            return _Chars(_complement(self.chars(((value, value),), flags).ranges))
+        if code is op.ANY:
+            return _Chars(((0, _LAST),) if flags & re.DOTALL else _complement(_NEWLINE))
+        if code is op.IN:
+            return self.set(value, flags)
+        if code is op.CATEGORY:
+            return _Chars(_CATEGORIES[value])
+        if code is op.BRANCH:
+            return _Choice(tuple(self.sequence(option, flags) for option in value[1]))
+        if code is op.SUBPATTERN:
+            _, added, removed, inner = value
+            return self.sequence(inner, (flags | added) & ~removed)
+        if code in (op.MAX_REPEAT, op.MIN_REPEAT):
+            least, most, inner = value
+            limit = None if most is op.MAXREPEAT else int(most)
+            return _Repeat(self.sequence(inner, flags), int(least), limit)
+        if code is op.AT:
+            return self.edge(value, flags)
+        names = {
+            op.ASSERT: "lookaround",
+            op.ASSERT_NOT: "lookaround",
+            op.GROUPREF: "a back-reference",
+            op.GROUPREF_EXISTS: "a conditional group",
+            op.ATOMIC_GROUP: "an atomic group",
+            op.POSSESSIVE_REPEAT: "a possessive quantifier",
+        }
+        raise self.refuse(names.get(code, str(code).lower()))
+
+    def chars(self, ranges: Ranges, flags: int) -> _Chars:
+        return _Chars(_either_case(ranges) if flags & re.IGNORECASE else ranges)
+
+    def set(self, items: Sequence[Any], flags: int) -> _Node:
+        negated = False
+        found: list[Ranges] = []
+        for code, value in items:
+            if code is op.NEGATE:
+                negated = True
+            elif code is op.LITERAL:
+                found.append(self.chars(((value, value),), flags).ranges)
+            elif code is op.RANGE:
+                found.append(self.chars(((value[0], value[1]),), flags).ranges)
+            elif code is op.CATEGORY:
+                found.append(_CATEGORIES[value])
+            else:
+                raise self.refuse(str(code).lower())
+        ranges = _union(found)
+        return _Chars(_complement(ranges) if negated else ranges)
+
+    def edge(self, value: Any, flags: int) -> _Edge:
+        lines = bool(flags & re.MULTILINE)
+        kinds = {
+            op.AT_BEGINNING: "line_begin" if lines else "begin",
+            op.AT_BEGINNING_STRING: "begin",
+            op.AT_END: "line_end" if lines else "end",
+            op.AT_END_STRING: "very_end",
+            op.AT_BOUNDARY: "boundary",
+            op.AT_NON_BOUNDARY: "not_boundary",
+        }
+        if value not in kinds:
+            raise self.refuse(str(value).lower())
+        return _Edge(kinds[value])
+
+
+def _has_edge(node: _Node) -> bool:
+    match node:
+        case _Edge():
+            return True
+        case _Sequence(items):
+            return any(map(_has_edge, items))
+        case _Choice(options):
+            return any(map(_has_edge, options))
+        case _Repeat(item, _, _):
+            return _has_edge(item)
+    return False
+
+
+def _branches(node: _Node, pattern: str) -> list[tuple[_Node, ...]]:
+    """Return the alternatives of an expression as flat sequences, choices that hold edges multiplied out."""
+    match node:
+        case _Choice(options):
+            found = [branch for option in options for branch in _branches(option, pattern)]
+        case _Sequence(items):
+            found = [()]
+            for item in items:
+                parts = (
+                    _branches(item, pattern) if _has_edge(item) or isinstance(item, _Sequence) else [(item,)]
+                )
+                found = [(*left, *right) for left in found for right in parts]
+                if len(found) > MAX_ALTERNATIVES:
+                    break
+        case _Repeat(item, least, most) if _has_edge(item):
+            if (least, most) == (0, 1):
+                found = [(), *_branches(item, pattern)]
+            else:
+                raise Refused(
+                    f"regular expression {pattern[:80]!r}: a repeated anchor has no counterpart in Lucene"
+                )
+        case _:
+            found = [(node,)]
+    if len(found) > MAX_ALTERNATIVES:
+        raise Refused(f"regular expression {pattern[:80]!r}: anchors in too many alternatives")
+    return found
+
+
+_ANY = ".*"
+
+
+def _anchored(branch: tuple[_Node, ...], pattern: str) -> str | None:
+    """Return the expression for one alternative, None where its anchors contradict each other."""
+    items = list(branch)
+    prefix, suffix = _ANY, _ANY
+    while items and isinstance(edge := items[0], _Edge) and edge.kind in ("begin", "line_begin"):
+        del items[0]
+        prefix = "" if edge.kind == "begin" or prefix == "" else f"({_ANY}\n)?"
+    while items and isinstance(edge := items[-1], _Edge) and edge.kind in ("end", "line_end", "very_end"):
+        del items[-1]
+        if edge.kind == "very_end":
+            suffix = ""
+        elif edge.kind == "end":
+            suffix = "" if suffix == "" else "\n?"
+        elif suffix == _ANY:
+            suffix = f"(\n{_ANY})?"
+    if items and isinstance(edge := items[0], _Edge) and "boundary" in edge.kind:
+        del items[0]
+        beside = _beside(edge, _first(items), prefix, pattern, before=True)
+        if beside is None:
+            return None
+        prefix = beside
+    if items and isinstance(edge := items[-1], _Edge) and "boundary" in edge.kind:
+        del items[-1]
+        beside = _beside(edge, _last(items), suffix, pattern, before=False)
+        if beside is None:
+            return None
+        suffix = beside
+    inner = []
+    for position, item in enumerate(items):
+        if isinstance(item, _Edge):
+            if not _decided(item, items[:position], items[position + 1 :], pattern):
+                return None
+        else:
+            inner.append(_write(item))
+    return prefix + "".join(inner) + suffix
+
+
+def _beside(edge: _Edge, neighbour: Ranges | None, outside: str, pattern: str, *, before: bool) -> str | None:
+    """Return what stands outside a word boundary at the rim of an expression, None where nothing can."""
+    is_word = _kind(neighbour)
+    if is_word is None:
+        raise Refused(
+            f"regular expression {pattern[:80]!r}: a word boundary beside what may be a word or not"
+        )
+    # At the very rim of the value there is no character, which counts as none of a word.
+    rim_is_fine = is_word == (edge.kind == "boundary")
+    if outside == "":
+        return "" if rim_is_fine else None
+    if outside != _ANY:
+        raise Refused(f"regular expression {pattern[:80]!r}: a word boundary beside an anchor")
+    char = _write_chars(_complement(_WORD) if rim_is_fine else _WORD)
+    text = f"{_ANY}{char}" if before else f"{char}{_ANY}"
+    return f"({text})?" if rim_is_fine else text
+
+
+def _decided(edge: _Edge, left: Sequence[_Node], right: Sequence[_Node], pattern: str) -> bool:
+    """Whether an edge in the middle always holds (True) or never does (False). Raises Refused where it depends."""
+    if "boundary" in edge.kind:
+        before, after = _kind(_last(left)), _kind(_first(right))
+        if before is not None and after is not None:
+            return (before != after) == (edge.kind == "boundary")
+    raise Refused(f"regular expression {pattern[:80]!r}: an anchor or word boundary in the middle")
+
+
+def _kind(ranges: Ranges | None) -> bool | None:
+    """Whether characters all belong to words (True), none does (False), or it depends (None)."""
+    if ranges is None:
+        return None
+    if _within(ranges, _WORD):
+        return True
+    return False if _within(ranges, _complement(_WORD)) else None
+
+
+def _first(items: Sequence[_Node]) -> Ranges | None:
+    """Return which characters a sequence can begin with; None when it can be empty or holds an edge there."""
+    return _rim(items[0], first=True) if items else None
+
+
+def _last(items: Sequence[_Node]) -> Ranges | None:
+    return _rim(items[-1], first=False) if items else None
+
+
+def _rim(node: _Node, *, first: bool) -> Ranges | None:
+    match node:
+        case _Chars(ranges):
+            return ranges
+        case _Repeat(item, least, _):
+            return _rim(item, first=first) if least > 0 else None
+        case _Sequence(items):
+            return _rim(items[0 if first else -1], first=first) if items else None
+        case _Choice(options):
+            rims = [_rim(option, first=first) for option in options]
+            return (
+                None if any(rim is None for rim in rims) else _union(rim for rim in rims if rim is not None)
+            )
+    return None
+
+
+def _write(node: _Node) -> str:
+    """Return a node in Lucene's syntax."""
+    match node:
+        case _Chars(ranges):
+            return _write_chars(ranges)
+        case _Sequence(items):
+            return "".join(_write(item) for item in items) if items else "()"
+        case _Choice(options):
+            return f"({'|'.join(_write(option) for option in options)})"
+        case _Repeat(item, least, most):
+            inner = _write(item)
+            if not isinstance(item, (_Chars, _Choice)):
+                inner = f"({inner})"
+            return inner + _write_count(least, most)
+    raise AssertionError(node)
+
+
+def _write_count(least: int, most: int | None) -> str:
+    if (least, most) == (0, None):
+        return "*"
+    if (least, most) == (1, None):
+        return "+"
+    if (least, most) == (0, 1):
+        return "?"
+    return f"{{{least},{'' if most is None else most}}}" if least != most else f"{{{least}}}"
+
+
+def _write_chars(ranges: Ranges) -> str:
+    if ranges == ((0, _LAST),):
+        return "."
+    if not ranges:
+        raise Refused("a set of characters that is empty")
+    if len(ranges) == 1 and ranges[0][0] == ranges[0][1]:
+        return _escape(ranges[0][0])
+    positive, negative = _write_ranges(ranges), _write_ranges(_complement(ranges))
+    return f"[{positive}]" if len(positive) <= len(negative) + 1 else f"[^{negative}]"
+
+
+def _write_ranges(ranges: Ranges) -> str:
+    parts = []
+    for low, high in ranges:
+        if high - low < 2:
+            parts += [_escape(code) for code in range(low, high + 1)]
+        else:
+            parts.append(f"{_escape(low)}-{_escape(high)}")
+    return "".join(parts)
+
+
+def _escape(code: int) -> str:
+    char = chr(code)
+    return f"\\{char}" if char in _SPECIAL else char
