@@ -62,7 +62,7 @@ def print_json(value: object) -> None:
         text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     except TypeError:
         # Numbers beyond 64 bits and names of files that are no UTF-8 come from users' files: slower, but JSON.
-        text = json.dumps(value, indent=2, default=str).encode()
+        text = json.dumps(value, indent=2, default=str, ensure_ascii=False).encode("utf-8", "replace")
     sys.stdout.buffer.write(text + b"\n")
     sys.stdout.flush()
 

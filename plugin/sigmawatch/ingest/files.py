@@ -83,7 +83,8 @@ def require_deployed(cluster: Cluster, dataset: Dataset) -> None:
         if error.status != _FORBIDDEN:  # who may only write documents cannot look, and is not kept from it
             raise
         return
-    if found is None:
+    if not isinstance(found, dict) or not found.get("index_templates"):
+        _ = cluster.info  # what is no cluster has no templates either: that is to be said first
         raise UsageError(
             f"dataset {dataset.name} is not deployed in {cluster.url}", hint="Run `sigmawatch deploy` first."
         )

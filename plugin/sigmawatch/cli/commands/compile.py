@@ -100,6 +100,9 @@ def _write(plans: tuple[DetectionPlan, ...], output_format: str, folder: Path | 
                 text = orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
                 (Path(unfinished) / name).write_bytes(text)
             for name in names:
+                if (folder / name).is_dir():
+                    raise UsageError(f"{folder / name} is a folder, and in the way of a file")
+            for name in names:
                 (Path(unfinished) / name).replace(folder / name)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written: {error.strerror}") from error

@@ -56,6 +56,7 @@ def command(
     moment = None if at is None else _moment(at)
     report = _Json() if output_format == "json" else _Text()
     with open_cluster(**connection) as cluster:
+        _ = cluster.info  # says what else answers there, if it is no cluster
         runner = Runner(cluster)
         if not once:
             _until_told(runner, report, cluster.url)

@@ -1,0 +1,153 @@
+"""The command line as a user meets it: real processes, files that a test writes, and what a cluster holds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from sigmawatch.cluster import ConnectionSettings, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PROGRAM = Path(sys.executable).with_name("sigmawatch")
+
+
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment without what would make a command another one."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SIGMAWATCH_")}
+    if cache := os.environ.get("SIGMAWATCH_CACHE"):
+        kept["SIGMAWATCH_CACHE"] = cache
+    return {**kept, **(more or {})}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command said, and with which code it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON document on standard output."""
+        return orjson.loads(self.out)
+
+
+def sigmawatch(
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdout: Any = subprocess.PIPE,
+    timeout: float = 60,
+) -> Ran:
+    """Run a command to its end. It never shows a traceback, nor escape codes where there is no terminal."""
+    done = subprocess.run(
+        [PROGRAM, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        timeout=timeout,
+        check=False,
+    )
+    ran = Ran(done.returncode, (done.stdout or b"").decode(), done.stderr.decode())
+    assert "Traceback" not in ran.err, ran.err
+    assert "\x1b" not in ran.out + ran.err
+    return ran
+
+
+def started(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Start a command that is going to be interrupted."""
+    return subprocess.Popen(
+        [PROGRAM, *map(str, arguments)],
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def interrupted(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT) -> Ran:
+    """Send a signal to a running command and wait for its end."""
+    assert process.poll() is None, "it ended before it could be interrupted"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err, err
+    return Ran(process.returncode, out, err)
+
+
+def until(condition: Callable[[], Any], *, seconds: float = 60) -> Any:
+    """Return what a condition gives as soon as it gives something."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
+    return found
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def rule_text(
+    detection: str = "app.action: delete", logsource: str = "product: acme", *, head: str | None = None
+) -> str:
+    """Return a rule with one selection."""
+    first = f"id: {new_id()}" if head is None else head
+    return (
+        f"title: A rule\n{first}\nlevel: high\nlogsource: {{{logsource}}}\n"
+        f"detection:\n  selection:\n    {detection}\n  condition: selection\n"
+    )
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def contents(url: str) -> dict[str, Any]:
+    """Return the names of everything that somebody can make in a cluster."""
+    with connect(ConnectionSettings(url)) as cluster:
+        state = cluster.request("GET", "/_cluster/state/metadata")["metadata"]
+        return {
+            "indices": sorted(state["indices"]),
+            "index_templates": sorted(state.get("index_template", {}).get("index_template", {})),
+            "component_templates": sorted(state.get("component_template", {}).get("component_template", {})),
+            "data_streams": sorted(state.get("data_stream", {}).get("data_stream", {})),
+            "pipelines": sorted(one["id"] for one in state.get("ingest", {}).get("pipeline", ())),
+            "scripts": sorted(state.get("stored_scripts", {})),
+            "templates": sorted(state["templates"]),
+        }
+
+
+def emptied(url: str) -> None:
+    """Remove everything that sigmawatch makes in a cluster."""
+    found = contents(url)
+    with connect(ConnectionSettings(url)) as cluster:
+        settings = {"persistent": {"cluster.blocks.read_only": None}}
+        cluster.request("PUT", "/_cluster/settings", settings)
+        for path, key in (
+            ("/_data_stream", "data_streams"),
+            ("", "indices"),
+            ("/_index_template", "index_templates"),
+            ("/_component_template", "component_templates"),
+            ("/_ingest/pipeline", "pipelines"),
+            ("/_scripts", "scripts"),
+        ):
+            for name in found[key]:
+                if name.startswith(("sigmawatch", "logs-")):
+                    cluster.request("DELETE", f"{path}/{name}", ignore=(404,))
