@@ -8,6 +8,7 @@ from textwrap import dedent
 import pytest
 
 from sigmawatch.compile.compiler import CompileContext, Compiled, compile_rules
+from sigmawatch.compile.plan import DetectionPlan
 from sigmawatch.pack.rules import load_rules
 
 RULE = """\
@@ -153,21 +154,83 @@ def test_an_id_or_name_used_twice_is_refused(tmp_path: Path) -> None:
         ("timespan: 5m", "timespan: soon", "timespan"),
         ("type: event_count", "type: nosuch", "type"),
         ("gte: 3", "gte: many", "count"),
-        ("gte: 3", "lt: 3", "correlation condition lt: not implemented yet"),
-        ("type: event_count", "type: value_median", "value_median"),
-        ("gte: 3", "{gte: 3, lt: 9}", "exactly one condition item"),
+        ("gte: 3", "gte: 3\n    lt: 3", "no value meets the condition"),
+        ("gte: 3", "gte: .nan", "count"),
+        ("gte: 3", "nosuch: 3", "condition"),
+        ("type: event_count", "type: value_sum", "field"),
+        ("type: event_count", "type: temporal_ordered", "which of them"),
     ],
 )
 def test_a_correlation_that_makes_no_sense_or_is_not_built_yet_is_refused(
     tmp_path: Path, old: str, new: str, expected: str
 ) -> None:
     text = CORRELATION.replace(old, new)
-    if "median" in new:
-        text = text.replace("gte: 3", "gte: 3\n    field: source.bytes")
     found = compiled(tmp_path, base=RULE, rule=text)
     (error,) = found.errors
     assert error.path == tmp_path / "rule.yml"
     assert expected.lower() in error.message.lower()
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("gt: 3", {"gt": 3}),
+        ("lte: 0", {"lte": 0}),
+        ("eq: 7", {"eq": 7}),
+        ("neq: 7", {"neq": 7}),
+        ("gte: 2.5", {"gte": 2.5}),
+        ("gt: 100\n    lte: 200", {"gt": 100, "lte": 200}),
+    ],
+)
+def test_a_correlation_keeps_its_bounds_as_they_were_written(
+    tmp_path: Path, written: str, expected: dict[str, float]
+) -> None:
+    (plan,) = compiled(tmp_path, base=RULE, rule=CORRELATION.replace("gte: 3", written)).require()
+    assert plan.correlation is not None
+    assert plan.correlation.root.condition == expected
+
+
+def test_generate_may_stand_where_the_specification_has_it(tmp_path: Path) -> None:
+    found = compiled(tmp_path, rule=RULE, more=CORRELATION + "generate: true\n")
+    assert {plan.rule.title for plan in found.plans} == {"Base", "Many"}
+
+
+def test_an_extended_condition_becomes_an_expression_over_the_rules_it_names(tmp_path: Path) -> None:
+    other = RULE.replace("0001", "0005").replace("name: base", "name: other")
+    text = """\
+        title: One without the other
+        id: 00000000-0000-4000-8000-000000000009
+        correlation:
+          type: temporal
+          group-by: [source.ip]
+          timespan: 1m
+          condition: base and not other
+    """
+    (plan,) = compiled(tmp_path, a=RULE, b=other, c=text).require()
+    assert plan.correlation is not None
+    assert plan.correlation.root.expression == {"and": [{"input": 0}, {"not": {"input": 1}}]}
+    assert DetectionPlan.from_dict(plan.to_dict()) == plan
+    found = compiled(tmp_path, a=RULE, b=other, c=text.replace("temporal", "temporal_ordered"))
+    assert "no order" in found.errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("correlation", "values", "percentile"),
+    [
+        ("value_count", "[user.name, source.port]", 50),
+        ("value_median", "source.bytes", 50),
+        ("value_percentile", "source.bytes\n    percentile: 95", 95),
+    ],
+)
+def test_a_correlation_over_values_names_their_fields(
+    tmp_path: Path, correlation: str, values: str, percentile: float
+) -> None:
+    text = CORRELATION.replace("event_count", correlation).replace("gte: 3", f"gte: 3\n    field: {values}")
+    (plan,) = compiled(tmp_path, base=RULE, rule=text).require()
+    assert plan.correlation is not None
+    fields = [plan.correlation.values[slot].field for slot in plan.correlation.root.values]
+    assert fields == (["user.name", "source.port"] if correlation == "value_count" else ["source.bytes"])
+    assert plan.correlation.root.percentile == percentile
 
 
 def test_a_filter_narrows_the_rules_it_names(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import product
 from typing import Any
 
@@ -81,30 +82,64 @@ def _measured(node: CorrelationNode, window: Sequence[_Occurrence], time: int) -
     values = [
         value
         for one in window
-        if one.event is not None and node.value is not None
-        for value in one.event.values[node.value]
+        if one.event is not None and node.values
+        for value in one.event.values[node.values[0]]
     ]
+    present: frozenset[int] = frozenset().union(*(one.inputs for one in window))
+    if node.expression is not None:
+        return (time, -1, float(len(present))) if _expressed(node.expression, present) else None
     match node.type:
         case "event_count":
             value = float(len(window))
         case "value_count":
-            value = float(len(set(values)))
+            combinations = (
+                product(*(one.event.values[slot] for slot in node.values)) for one in window if one.event
+            )
+            value = float(len({combination for event in combinations for combination in event}))
         case "value_sum":
             value = float(sum(values))
         case "value_avg":
             if not values:
                 return None
             value = sum(values) / len(values)
+        case "value_median" | "value_percentile":
+            if not values:
+                return None
+            value = _percentile(sorted(values), node.percentile)
         case "temporal":
-            value = float(len(frozenset().union(*(one.inputs for one in window))))
+            value = float(len(present))
         case other:
             raise AssertionError(other)
-    if not all(
-        value >= bound if operator == "gte" else value > bound for operator, bound in node.condition.items()
-    ):
+    compare = {
+        "gte": value.__ge__,
+        "gt": value.__gt__,
+        "lte": value.__le__,
+        "lt": value.__lt__,
+        "eq": value.__eq__,
+        "neq": value.__ne__,
+    }
+    if not all(compare[operator](bound) for operator, bound in node.condition.items()):
         return None
     first = min(window, key=lambda one: one.time)
     return time, min(one.start for one in window if one.time == first.time), value
+
+
+def _percentile(values: Sequence[float], percent: float) -> float:
+    """Linear interpolation between the closest ranks (method 7 of Hyndman and Fan)."""
+    position = Fraction(percent) / 100 * (len(values) - 1)
+    low = int(position)
+    high = min(low + 1, len(values) - 1)
+    return float(values[low] + (position - low) * (values[high] - values[low]))
+
+
+def _expressed(expression: Mapping[str, Any], present: frozenset[int]) -> bool:
+    ((key, value),) = expression.items()
+    if key == "input":
+        return value in present
+    if key == "not":
+        return not _expressed(value, present)
+    parts = [_expressed(each, present) for each in value]
+    return all(parts) if key == "and" else any(parts)
 
 
 def _ordered(node: CorrelationNode, window: Sequence[_Occurrence], time: int) -> Firing | None:

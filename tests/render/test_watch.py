@@ -58,7 +58,7 @@ SUM = DetectionPlan(
     FAILED,
     300,
     Correlation(
-        CorrelationNode("value_sum", 60_000, {"gt": 2.5}, (0,), value=0),
+        CorrelationNode("value_sum", 60_000, {"gt": 2.5}, (0,), values=(0,)),
         (),
         (FAILED,),
         (ValueField("source.bytes", numeric=True),),

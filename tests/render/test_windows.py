@@ -34,14 +34,33 @@ def node(
     return CorrelationNode(kind, more.pop("span", SPAN), condition, inputs, **more)
 
 
+SIZE_AS_TEXT = ValueField("size", numeric=False)
+AND_NOT = {"and": [{"input": 0}, {"not": {"input": 2}}, {"input": 1}]}
+NESTED = {"or": [{"and": [{"input": 0}, {"input": 2}]}, {"not": {"or": [{"input": 0}, {"input": 1}]}}]}
+
 CORRELATIONS = {
     "event_count": (node("event_count", {"gte": 4}, 0), ()),
     "event_count gt": (node("event_count", {"gt": 4}, 0), ()),
     "event_count of two rules": (node("event_count", {"gte": 6}, 0, 1), ()),
-    "value_count": (node("value_count", {"gte": 3}, 0, value=0), (PORT,)),
-    "value_count of two rules": (node("value_count", {"gt": 3}, 0, 2, value=0), (PORT,)),
-    "value_sum": (node("value_sum", {"gt": 40}, 0, value=0), (SIZE,)),
-    "value_avg": (node("value_avg", {"gte": 13}, 0, value=0), (SIZE,)),
+    "value_count": (node("value_count", {"gte": 3}, 0, values=(0,)), (PORT,)),
+    "value_count of two rules": (node("value_count", {"gt": 3}, 0, 2, values=(0,)), (PORT,)),
+    "value_sum": (node("value_sum", {"gt": 40}, 0, values=(0,)), (SIZE,)),
+    "value_avg": (node("value_avg", {"gte": 13}, 0, values=(0,)), (SIZE,)),
+    "event_count lt": (node("event_count", {"lt": 3}, 0), ()),
+    "event_count eq": (node("event_count", {"eq": 3}, 0), ()),
+    "event_count neq": (node("event_count", {"neq": 1}, 0), ()),
+    "event_count between": (node("event_count", {"gte": 2, "lt": 4}, 0), ()),
+    "value_count lte": (node("value_count", {"lte": 2}, 0, values=(0,)), (PORT,)),
+    "value_count of two fields": (node("value_count", {"gte": 5}, 0, values=(0, 1)), (PORT, SIZE_AS_TEXT)),
+    "value_sum of a fraction": (node("value_sum", {"gt": 35.5, "lte": 60}, 0, values=(0,)), (SIZE,)),
+    "value_avg lt": (node("value_avg", {"lt": 4.5}, 0, values=(0,)), (SIZE,)),
+    "value_median": (node("value_median", {"gt": 9.5}, 0, values=(0,)), (SIZE,)),
+    "value_median lte": (node("value_median", {"lte": 2}, 0, values=(0,)), (SIZE,)),
+    "value_percentile 90": (node("value_percentile", {"gte": 17}, 0, values=(0,), percentile=90), (SIZE,)),
+    "value_percentile 0": (node("value_percentile", {"gt": 4}, 0, values=(0,), percentile=0), (SIZE,)),
+    "value_percentile 100": (node("value_percentile", {"eq": 10}, 0, values=(0,), percentile=100), (SIZE,)),
+    "extended and not": (node("temporal", {}, 0, 1, 2, expression=AND_NOT), ()),
+    "extended or": (node("temporal", {}, 0, 1, 2, expression=NESTED), ()),
     "temporal": (node("temporal", {"gte": 3}, 0, 1, 2), ()),
     "temporal, two of three": (node("temporal", {"gte": 2}, 0, 1, 2), ()),
     "temporal_ordered": (node("temporal_ordered", {"gte": 3}, 0, 1, 2), ()),
@@ -59,7 +78,7 @@ CORRELATIONS = {
         node(
             "event_count",
             {"gte": 2},
-            node("temporal", {"gte": 2}, node("value_count", {"gte": 2}, 0, value=0), 2),
+            node("temporal", {"gte": 2}, node("value_count", {"gte": 2}, 0, values=(0,)), 2),
         ),
         (PORT,),
     ),

@@ -107,11 +107,9 @@ def alert_spec(plan: DetectionPlan, *, target: str, namespace: str = "default") 
     reason = ""
     if plan.correlation is not None:
         root = plan.correlation.root
-        own["correlation"] = {
-            "type": root.type,
-            "threshold": min(root.condition.values()),
-            "window": spell_span(root.timespan),
-        }
+        own["correlation"] = {"type": root.type, "window": spell_span(root.timespan)}
+        if root.condition:
+            own["correlation"]["threshold"] = min(root.condition.values())
         reason = _reason(plan.correlation)
     template: dict[str, Any] = {
         "ecs": {"version": "8.17.0"},
@@ -178,22 +176,19 @@ _NOUNS = {
     "value_count": "distinct {field}",
     "value_sum": "{field} in sum",
     "value_avg": "{field} on average",
+    "value_percentile": "{field} at percentile {percentile}",
+    "value_median": "{field} in the median",
     "temporal": "rules matched",
     "temporal_ordered": "rules matched in order",
 }
 
-_BOUNDS = {"gt": "more than", "gte": "at least"}
-
 
 def _reason(correlation: Correlation) -> str:
     root = correlation.root
-    field = correlation.values[root.value].field if root.value is not None else ""
-    bounds = " and ".join(
-        f"{_BOUNDS[operator]} {_spell(bound)}" for operator, bound in root.condition.items()
-    )
-    return (
-        f" {_NOUNS[root.type].format(field=field)} within {spell_span(root.timespan)} (threshold: {bounds})"
-    )
+    fields = " and ".join(correlation.values[slot].field for slot in root.values)
+    noun = _NOUNS[root.type].format(field=fields, percentile=_spell(root.percentile))
+    within = f" {noun} within {spell_span(root.timespan)}"
+    return f"{within} (threshold: {root.spell_condition()})" if root.condition else within
 
 
 def _spell(value: float) -> str:

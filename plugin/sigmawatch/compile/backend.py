@@ -250,21 +250,10 @@ class QueryBackend(Backend):
     convert_correlation_value_avg_rule = _correlation
     convert_correlation_temporal_rule = _correlation
     convert_correlation_temporal_ordered_rule = _correlation
-
-    def _refuse_correlation(
-        self,
-        rule: SigmaCorrelationRule,
-        output_format: str | None = None,
-        method: str = "default",
-    ) -> list[Any]:
-        kind = rule.type.name.lower()
-        extended = " with an extended condition" if kind.startswith("temporal") else ""
-        raise Refused(f"correlation type {kind}{extended}: not implemented yet")
-
-    convert_correlation_value_percentile_rule = _refuse_correlation
-    convert_correlation_value_median_rule = _refuse_correlation
-    convert_correlation_extended_temporal_rule = _refuse_correlation
-    convert_correlation_extended_temporal_ordered_rule = _refuse_correlation
+    convert_correlation_value_percentile_rule = _correlation
+    convert_correlation_value_median_rule = _correlation
+    convert_correlation_extended_temporal_rule = _correlation
+    convert_correlation_extended_temporal_ordered_rule = _correlation
 
 
 def _spell(rule: SigmaRule) -> str:

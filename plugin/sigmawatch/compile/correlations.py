@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from sigma.correlations import SigmaCorrelationRule, SigmaCorrelationType
+from sigma.correlations import (
+    CorrelationConditionAND,
+    CorrelationConditionItem,
+    CorrelationConditionNOT,
+    SigmaCorrelationCondition,
+    SigmaCorrelationRule,
+    SigmaCorrelationType,
+    SigmaExtendedCorrelationCondition,
+    SigmaRuleReference,
+)
+from sigma.exceptions import SigmaError
 
 from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes
 from sigmawatch.compile.leaves import Refused, any_of
@@ -13,10 +23,13 @@ from sigmawatch.compile.plan import (
     Correlation,
     CorrelationNode,
     DetectionPlan,
+    Expression,
     Query,
     ValueField,
+    spell_bounds,
 )
 from sigmawatch.compile.ruleinfo import DEFAULT_INTERVAL, interval_of, rule_info
+from sigmawatch.pack.rules import CONDITION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,10 +46,10 @@ _MEASURES = {
     SigmaCorrelationType.VALUE_COUNT: False,
     SigmaCorrelationType.VALUE_SUM: True,
     SigmaCorrelationType.VALUE_AVG: True,
+    SigmaCorrelationType.VALUE_PERCENTILE: True,
+    SigmaCorrelationType.VALUE_MEDIAN: True,
 }
 """Types that look at a field, and whether its values are numbers to them."""
-
-_MONOTONE = frozenset({"gt", "gte"})
 
 
 @dataclass
@@ -123,12 +136,49 @@ def _group_by(rule: SigmaCorrelationRule) -> Iterable[str]:
 
 
 def _condition(rule: SigmaCorrelationRule) -> dict[str, float]:
+    """Return the operators and bounds as the rule wrote them.
+
+    pySigma takes one operator only, and before version 2 whole numbers only; our loader therefore keeps what
+    was written (`pack.rules.CONDITION`). Raises SigmaError for bounds that nothing can meet.
+    """
+    written = rule.custom_attributes.get(CONDITION)
     condition = rule.condition
-    operator = condition.op.name.lower()  # type: ignore[union-attr]  # extended conditions were refused
-    if operator not in _MONOTONE:
-        raise Refused(f"correlation condition {operator}: not implemented yet")
-    count = condition.count  # type: ignore[union-attr]
-    return {operator: count}
+    if isinstance(written, dict):
+        found = {str(operator): float(bound) for operator, bound in written.items()}
+    elif isinstance(condition, SigmaCorrelationCondition):
+        found = {condition.op.name.lower(): float(condition.count)}
+    else:
+        return {}
+    lows = [bound for operator, bound in found.items() if operator in ("gt", "gte", "eq")]
+    highs = [bound for operator, bound in found.items() if operator in ("lt", "lte", "eq")]
+    strict = {"gt", "lt"} & set(found)
+    if lows and highs and (max(lows) > min(highs) or (max(lows) == min(highs) and strict)):
+        raise SigmaError(f"no value meets the condition {spell_bounds(found)}", source=rule.source)
+    return {
+        operator: int(bound) if bound.is_integer() else bound for operator, bound in sorted(found.items())
+    }
+
+
+def _expression(rule: SigmaCorrelationRule) -> Expression | None:
+    """Return an extended condition as data, None where the rule has none. Raises Refused."""
+    condition = rule.condition
+    if not isinstance(condition, SigmaExtendedCorrelationCondition):
+        return None
+    if rule.type is SigmaCorrelationType.TEMPORAL_ORDERED:
+        raise Refused("temporal_ordered with an extended condition: alternatives have no order")
+    names = [reference.reference for reference in rule.referenced_rules]
+
+    def convert(node: object) -> Expression:
+        if isinstance(node, SigmaRuleReference):
+            return {"input": names.index(node.reference)}
+        if isinstance(node, CorrelationConditionNOT):
+            return {"not": convert(node.args[0])}
+        if isinstance(node, CorrelationConditionItem):
+            key = "and" if isinstance(node, CorrelationConditionAND) else "or"
+            return {key: [convert(each) for each in node.args]}
+        raise Refused(f"extended condition with {type(node).__name__}")
+
+    return convert(condition.parsed)
 
 
 def _node(rule: SigmaCorrelationRule, chain: _Chain, outer: tuple[str, ...]) -> CorrelationNode:
@@ -141,24 +191,42 @@ def _node(rule: SigmaCorrelationRule, chain: _Chain, outer: tuple[str, ...]) -> 
         else:
             inputs.append(chain.query(base))
     condition = _condition(rule)
-    if rule.type is SigmaCorrelationType.TEMPORAL_ORDERED and condition != {"gte": len(inputs)}:
-        raise Refused("temporal_ordered with a condition on the number of rules: not implemented yet")
-    value = None
-    if rule.type in _MEASURES:
-        value = _measured(rule, chain, inputs)
-    return CorrelationNode(kind, rule.timespan.seconds * 1000, condition, tuple(inputs), value)
-
-
-def _measured(rule: SigmaCorrelationRule, chain: _Chain, inputs: list[int | CorrelationNode]) -> int:
-    fields = rule.condition.fieldref  # type: ignore[union-attr]
-    names = [fields] if isinstance(fields, str) else list(fields or ())
-    if len(names) != 1:
-        raise Refused("a condition over several fields: not implemented yet")
-    if any(isinstance(item, CorrelationNode) for item in inputs):
+    if rule.type is SigmaCorrelationType.TEMPORAL_ORDERED and condition not in ({}, {"gte": len(inputs)}):
         raise Refused(
-            f"{rule.type.name.lower()} over the alerts of another correlation: they have no such field"
+            "temporal_ordered with a condition on the number of rules: which of them, in which order?"
         )
-    return chain.value(names[0], numeric=_MEASURES[rule.type])
+    return CorrelationNode(
+        type=kind,
+        timespan=rule.timespan.seconds * 1000,
+        condition=condition,
+        inputs=tuple(inputs),
+        values=_measured(rule, chain, inputs) if rule.type in _MEASURES else (),
+        percentile=_percentile(rule),
+        expression=_expression(rule),
+    )
+
+
+def _percentile(rule: SigmaCorrelationRule) -> float:
+    if rule.type is not SigmaCorrelationType.VALUE_PERCENTILE:
+        return 50
+    found = rule.condition.percentile if isinstance(rule.condition, SigmaCorrelationCondition) else None
+    if found is None or not 0 <= found <= 100:
+        raise SigmaError("value_percentile needs a percentile from 0 to 100", source=rule.source)
+    return float(found)
+
+
+def _measured(
+    rule: SigmaCorrelationRule, chain: _Chain, inputs: list[int | CorrelationNode]
+) -> tuple[int, ...]:
+    condition = rule.condition
+    fields = condition.fieldref if isinstance(condition, SigmaCorrelationCondition) else None
+    names = [fields] if isinstance(fields, str) else list(fields or ())
+    kind = rule.type.name.lower()
+    if not names or (len(names) > 1 and rule.type is not SigmaCorrelationType.VALUE_COUNT):
+        raise Refused(f"{kind} over {len(names)} fields: it looks at one")
+    if any(isinstance(item, CorrelationNode) for item in inputs):
+        raise Refused(f"{kind} over the alerts of another correlation: they have no such field")
+    return tuple(chain.value(name, numeric=_MEASURES[rule.type]) for name in names)
 
 
 def _inner(rule: SigmaCorrelationRule, chain: _Chain, outer: tuple[str, ...]) -> CorrelationNode:
@@ -172,4 +240,4 @@ def _inner(rule: SigmaCorrelationRule, chain: _Chain, outer: tuple[str, ...]) ->
     extra = [name for name in group_by if name not in outer]
     node = _node(rule, chain, outer=group_by)
     by = tuple(chain.value(name, numeric=False) for name in extra)
-    return CorrelationNode(node.type, node.timespan, node.condition, node.inputs, node.value, by)
+    return replace(node, by=by)

@@ -13,9 +13,11 @@ __all__ = [
     "Correlation",
     "CorrelationNode",
     "DetectionPlan",
+    "Expression",
     "Query",
     "RuleInfo",
     "ValueField",
+    "spell_bounds",
 ]
 
 Query = dict[str, Any]
@@ -26,10 +28,16 @@ CORRELATION_TYPES = (
     "value_count",
     "value_sum",
     "value_avg",
+    "value_percentile",
+    "value_median",
     "temporal",
     "temporal_ordered",
 )
 """The correlation types that the window script evaluates (`render/painless/window.painless`)."""
+
+
+Expression = dict[str, Any]
+"""A condition over inputs: `{"input": 0}`, `{"not": e}`, `{"and": [e, …]}` or `{"or": [e, …]}`."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +85,16 @@ class CorrelationNode:
     timespan: int
     """Length of the sliding window in milliseconds; two events this far apart share no window."""
     condition: Mapping[str, float]
-    """Operators and their bounds, all of which must hold: `{"gte": 10}`."""
+    """Operators and their bounds, all of which must hold: `{"gte": 10}`. Empty where `expression` decides."""
     inputs: tuple[int | CorrelationNode, ...]
     """Index of a base query in `Correlation.queries`, or a correlation whose firings are the events."""
-    value: int | None = None
-    """Index in `Correlation.values` of the field that a value_* type looks at."""
+    values: tuple[int, ...] = ()
+    """Indices in `Correlation.values` of the fields that a value_* type looks at: one, or for value_count
+    several, whose combinations are counted."""
+    percentile: float = 50
+    """Which percentile a value_percentile looks at."""
+    expression: Expression | None = None
+    """Extended condition of a temporal type: which inputs must and must not be in the window."""
     by: tuple[int, ...] = ()
     """Indices in `Correlation.values` of fields that this inner correlation groups by, beyond the
     fields that the whole chain is grouped by."""
@@ -90,6 +103,10 @@ class CorrelationNode:
         """Return how far back events decide whether this node fires at a moment, in milliseconds."""
         inner = [item.lookback() for item in self.inputs if isinstance(item, CorrelationNode)]
         return self.timespan + max(inner, default=0)
+
+    def spell_condition(self) -> str:
+        """Return the condition in words, e.g. `at least 10 and less than 20`; empty for an extended one."""
+        return spell_bounds(self.condition)
 
     def nodes(self) -> Iterator[CorrelationNode]:
         """Yield this node and all nodes below it."""
@@ -109,9 +126,11 @@ class CorrelationNode:
             "timespan": self.timespan,
             "condition": dict(self.condition),
             "inputs": inputs,
+            "values": list(self.values),
+            "percentile": self.percentile,
             "by": list(self.by),
         }
-        return data if self.value is None else data | {"value": self.value}
+        return data if self.expression is None else data | {"expression": self.expression}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> CorrelationNode:
@@ -122,9 +141,26 @@ class CorrelationNode:
             timespan=data["timespan"],
             condition=dict(data["condition"]),
             inputs=inputs,
-            value=data.get("value"),
+            values=tuple(data["values"]),
+            percentile=data["percentile"],
+            expression=data.get("expression"),
             by=tuple(data["by"]),
         )
+
+
+_WORDS = {
+    "gt": "more than",
+    "gte": "at least",
+    "lt": "less than",
+    "lte": "at most",
+    "eq": "exactly",
+    "neq": "not",
+}
+
+
+def spell_bounds(bounds: Mapping[str, float]) -> str:
+    """Return operators and bounds in words."""
+    return " and ".join(f"{_WORDS[operator]} {bound}" for operator, bound in bounds.items())
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from sigmawatch.yamlfile import YamlDocument
 
-__all__ = ["LoadedRule", "RuleSet", "load_rules", "problem_of"]
+__all__ = ["CONDITION", "LoadedRule", "RuleSet", "load_rules", "problem_of"]
 
 AnyRule = SigmaRule | SigmaCorrelationRule
 
@@ -141,11 +142,44 @@ def _actions(documents: list[YamlDocument]) -> Iterable[tuple[YamlDocument, dict
         elif action == "repeat":
             previous = _merge(previous, data)
             yield document, previous
-        elif "correlation" in data or "filter" in data:
+        elif "correlation" in data:
+            yield document, _for_pysigma(data)
+        elif "filter" in data:
             yield document, data
         else:
             previous = _merge(base, data)
             yield document, previous
+
+
+CONDITION = "sigmawatch_condition"
+"""Attribute that keeps the condition of a correlation as it was written."""
+
+_OPERATORS = ("gte", "gt", "lte", "lt", "eq", "neq")
+
+
+def _for_pysigma(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a correlation as pySigma reads it, without losing what it does not read.
+
+    It takes one operator in a condition, and before version 2 whole numbers only; the specification has two, and
+    fractions. It reads `generate` inside the correlation; the specification has it beside.
+    """
+    correlation = dict(data["correlation"])
+    found = {**data, "correlation": correlation}
+    if "generate" in found:
+        correlation.setdefault("generate", found.pop("generate"))
+    condition = correlation.get("condition")
+    if isinstance(condition, dict):
+        bounds = {key: condition[key] for key in _OPERATORS if key in condition}
+        numbers = all(
+            isinstance(bound, (int, float)) and not isinstance(bound, bool) and math.isfinite(bound)
+            for bound in bounds.values()
+        )
+        if bounds and numbers:
+            found[CONDITION] = bounds
+            rest = {key: value for key, value in condition.items() if key not in bounds}
+            first = next(iter(bounds))
+            correlation["condition"] = {first: int(bounds[first]), **rest}
+    return found
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
