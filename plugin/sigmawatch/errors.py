@@ -3,6 +3,7 @@
     SigmawatchError
     ├── UsageError              2  the command was called wrongly
     ├── ContentError            2  a rule, dataset or test is invalid; lists every problem found
+    ├── RenderRefused           2  a target cannot express a plan (`render/refusal.py`)
     ├── EngineError             5  the embedded engine cannot be fetched, started or stopped
     ├── ClusterError            5  a cluster is unreachable, refuses us, or answers nonsense
     │   └── TargetUnavailable   5  the cluster lacks what a target needs; says which target would do

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sigma.correlations import SigmaCorrelationRule
-from sigma.exceptions import SigmaError
+from sigma.exceptions import SigmaError, SigmaFeatureNotSupportedByBackendError
 from sigma.processing.pipeline import ProcessingPipeline
 from sigma.rule import SigmaRule
 
@@ -16,6 +16,7 @@ from sigmawatch.compile.taxonomy import ecs_pipeline
 from sigmawatch.datasets import load_datasets
 from sigmawatch.pack.layout import builtin_pack
 from sigmawatch.render.formats import FORMATS, render
+from sigmawatch.render.refusal import RenderRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,13 +27,13 @@ __all__ = ["SigmawatchBackend"]
 
 
 class SigmawatchBackend(QueryBackend):
-    """Sigma to structured Query DSL and Watcher. The fields of Sigma's taxonomy become ECS by themselves."""
+    """Sigma to structured Query DSL and what executes it. The fields of Sigma's taxonomy become ECS by themselves."""
 
     identifier: ClassVar[str] = "sigmawatch"
     name: ClassVar[str] = "sigmawatch: Query DSL and Watcher for Elasticsearch and OpenSearch"
     formats: ClassVar[dict[str, str]] = {
-        "default": FORMATS["search"][0],
-        **{name: described for name, (described, _) in FORMATS.items()},
+        "default": FORMATS["search"].description,
+        **{name: form.description for name, form in FORMATS.items()},
     }
 
     def __init__(
@@ -66,22 +67,27 @@ class SigmawatchBackend(QueryBackend):
         form = output_format or self.default_format
         found: list[Any] = []
         for rule in _bases_first(rule_collection.rules):
-            if isinstance(rule, SigmaRule):
-                found += self.convert_rule(rule, form, callback)
-                continue
             try:
-                bodies = self.convert_correlation_rule(rule, form, correlation_method, callback)
+                if isinstance(rule, SigmaRule):
+                    found += self.convert_rule(rule, form, callback)
+                else:
+                    bodies = self.convert_correlation_rule(rule, form, correlation_method, callback)
+                    found += bodies if rule._output else []
             except SigmaError as error:
                 if not self.collect_errors:
                     raise
                 self.errors.append((rule, error))  # type: ignore[arg-type]  # pySigma forgot correlations
-                continue
-            found += bodies if rule._output else []
         return self.finalize(found, form)
 
     def finalize_query(self, rule: Any, query: Any, index: int, state: Any, output_format: str) -> Any:
-        """Return the plan in the form asked for."""
-        return render(query, "search" if output_format == "default" else output_format)
+        """Return the plan in the form asked for. Raises SigmaFeatureNotSupportedByBackendError."""
+        try:
+            return render(query, "search" if output_format == "default" else output_format)
+        except RenderRefused as refused:
+            hint = f" ({refused.hint})" if refused.hint else ""
+            raise SigmaFeatureNotSupportedByBackendError(
+                f"{refused.message}{hint}", source=rule.source
+            ) from None
 
     def finalize(self, queries: list[Any], output_format: str) -> Any:
         """Return the bodies as a list, of which sigma-cli prints one a line."""

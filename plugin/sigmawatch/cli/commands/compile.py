@@ -1,4 +1,4 @@
-"""`sigmawatch compile`: rules as plans, searches or watches."""
+"""`sigmawatch compile`: rules as plans, searches, watches, rules of Kibana and monitors of OpenSearch."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ from sigmawatch.cli.options import open_pack, pack_option
 from sigmawatch.cli.terminal import counted, errors, print_problems
 from sigmawatch.compile.compiler import compile_rules
 from sigmawatch.datasets import load_datasets
-from sigmawatch.errors import UsageError
+from sigmawatch.errors import Problem, Severity, UsageError
 from sigmawatch.pack.rules import load_rules
-from sigmawatch.render.formats import FORMATS, render
+from sigmawatch.render.formats import FORMATS
+from sigmawatch.render.refusal import RenderRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from sigmawatch.compile.plan import DetectionPlan
+    from sigmawatch.pack.rules import RuleSet
 
 __all__ = ["command"]
 
@@ -54,11 +58,12 @@ def command(
     keep_going: bool,
     pack_path: Path | None,
 ) -> None:
-    """Compile rules to plans, searches or watches.
+    """Compile rules to plans, searches, watches, rules of Kibana or monitors of OpenSearch.
 
     PATHS are rules or folders of rules; without any, the rules of the pack. Prints one JSON document a line,
     or writes one file a rule, named by its id. A correlation needs its base rules among the paths. When any
-    rule is invalid, nothing is written unless --keep-going is given, and the exit code is 2.
+    rule is invalid, or cannot be expressed in the format, nothing is written unless --keep-going is given, and the
+    exit code is 2.
 
     \b
     Example:
@@ -71,21 +76,59 @@ def command(
     else:
         datasets = datasets_around(paths)
         files = rules_at(paths)
-    compiled = compile_rules(load_rules(files), compile_context(datasets))
-    print_problems(compiled.problems)
-    written = not compiled.errors or keep_going
+    rules = load_rules(files)
+    compiled = compile_rules(rules, compile_context(datasets))
+    bodies, problems = _rendered(compiled.plans, rules, output_format)
+    print_problems([*compiled.problems, *problems])
+    failed = len(compiled.errors) + sum(problem.severity is Severity.ERROR for problem in problems)
+    written = not failed or keep_going
     if written:
-        _write(compiled.plans, output_format, output)
-    if compiled.errors:
-        what = f"{counted(len(compiled.plans), 'rule')} written" if written else "nothing was written"
-        errors().print(f"{counted(len(compiled.errors), 'error')}: {what}", style="bold red", markup=False)
+        _write(bodies, output)
+        _tell_limits(output_format, len(bodies))
+    if failed:
+        what = f"{counted(len(bodies), 'rule')} written" if written else "nothing was written"
+        errors().print(f"{counted(failed, 'error')}: {what}", style="bold red", markup=False)
         sys.exit(2)
     if not compiled.plans:
         raise UsageError("no rules found", hint="Sigma rules are YAML files ending in .yml")
 
 
-def _write(plans: tuple[DetectionPlan, ...], output_format: str, folder: Path | None) -> None:
-    bodies: list[tuple[str, Any]] = [(plan.rule.id, render(plan, output_format)) for plan in plans]
+def _rendered(
+    plans: Iterable[DetectionPlan], rules: RuleSet, output_format: str
+) -> tuple[list[tuple[str, Any]], list[Problem]]:
+    """Return the bodies by their rules' ids, and what the format refuses or does differently."""
+    form = FORMATS[output_format]
+    documents = {key: item.document for item in rules.rules for key in (str(item.rule.id), item.rule.name)}
+    bodies: list[tuple[str, Any]] = []
+    problems: list[Problem] = []
+    for plan in plans:
+        document = documents[plan.rule.id]
+        try:
+            bodies.append((plan.rule.id, form.render(plan)))
+        except RenderRefused as refused:
+            line = document.line_of("detection" if plan.correlation is None else "correlation")
+            problems.append(Problem(refused.message, document.path, line, refused.hint, code="refused"))
+            continue
+        problems += [
+            Problem(
+                f"{output_format}: {text}",
+                document.path,
+                document.start_line,
+                severity=Severity.WARNING,
+                code="differs",
+            )
+            for text in form.caveats(plan)
+        ]
+    return bodies, problems
+
+
+def _tell_limits(output_format: str, number: int) -> None:
+    """Say once what no rule has in this format."""
+    for text in FORMATS[output_format].limits if number else ():
+        errors().print(f"note: {output_format}: {text}", markup=False)
+
+
+def _write(bodies: Sequence[tuple[str, Any]], folder: Path | None) -> None:
     if folder is None:
         for _, body in bodies:
             sys.stdout.buffer.write(orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE))
