@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from cli.command_line import Ran, new_id, rule_text, sigmawatch, write
 
 TEST = "tests:\n  - {name: a, events: [{app.action: delete}], alerts: 1}\n"

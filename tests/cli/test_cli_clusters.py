@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from cli.command_line import contents, rule_text, sigmawatch, write
 from cluster.http_stand_in import Answer, HttpStandIn
-
 from sigmawatch.cluster import ConnectionSettings, connect
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+
 from cli.command_line import new_id, rule_text, sigmawatch, write
 
 

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli.command_line import PROGRAM, environment, rule_text, sigmawatch, write
 
+from cli.command_line import PROGRAM, environment, rule_text, sigmawatch, write
 from sigmawatch import __version__
 from sigmawatch.cli.main import _sigmawatch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from sigmawatch.testing.ruletests import TestResult
 
 __all__ = ["junit_xml"]
+
+_NOT_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 
 
 def junit_xml(results: Sequence[TestResult]) -> str:
@@ -40,5 +43,5 @@ def junit_xml(results: Sequence[TestResult]) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return text without the control characters that XML cannot hold."""
-    return "".join(char if char >= " " or char in "\t\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    """Return text without the characters that XML cannot hold."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -58,7 +58,7 @@ class Workspace:
         scripts: bool,
         own: bool,
     ) -> None:
-        """`used`: the datasets whose lines come; `scripts`: whether there are windows to be laid."""
+        """`used`: the datasets whose lines come; `scripts`: whether searches refer to stored scripts."""
         self._cluster = cluster
         self._token = f"sigmawatch-test-{secrets.token_hex(6)}"
         self._prefix = "" if own else f"{self._token}-"
