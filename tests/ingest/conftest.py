@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from cli.command_line import emptied, sigmawatch
 
 if TYPE_CHECKING:

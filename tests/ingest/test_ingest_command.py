@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.command_line import Ran, contents, emptied, sigmawatch
 
+from cli.command_line import Ran, contents, emptied, sigmawatch
 from sigmawatch.cluster import ConnectionSettings, connect
 
 pytestmark = pytest.mark.engine

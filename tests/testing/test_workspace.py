@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from cli.command_line import contents, rule_text, started
 from cluster.http_stand_in import Answer, HttpStandIn, Seen
-from sigmawatch.cluster import Cluster, CompatibleNode, ConnectionSettings, connect
+from sigmawatch.cluster import Cluster, CompatibleNode, ConnectionSettings, ResponseError, connect
 from sigmawatch.datasets import load_datasets
 from sigmawatch.errors import ClusterError
 from sigmawatch.pack.layout import builtin_pack
@@ -191,6 +192,22 @@ def test_a_failing_cluster_leaves_nothing_behind_that_can_be_removed(somebodys: 
         assert contents(somebodys) == before, sent[at]
 
 
+def test_what_was_made_although_a_gateway_gave_up_is_removed(cluster_url: str, files: Path) -> None:
+    before = contents(cluster_url)
+
+    class GivingUp(CompatibleNode):
+        def perform_request(self, method: str, target: str, *args: Any, **kwargs: Any) -> Any:
+            answer = super().perform_request(method, target, *args, **kwargs)
+            if method == "PUT" and "-events-1" in target:
+                raise ResponseError(method, target, 504, "too late")
+            return answer
+
+    cluster = connect(ConnectionSettings(cluster_url), node_class=GivingUp)
+    with cluster, pytest.raises(ResponseError, match="too late"):
+        run_tests(cluster, files)
+    assert contents(cluster_url) == before
+
+
 def test_what_cannot_be_removed_is_named(cluster_url: str, files: Path) -> None:
     def keep(method: str, path: str) -> None:
         if method == "DELETE" and "-events-" in path:
@@ -213,11 +230,14 @@ def test_an_interrupted_command_cleans_up_and_says_so(
     before = contents(somebodys)
     process: Any = None
     ended: list[Any] = []
+    too_early = threading.Event()
 
     def reply(seen: Seen) -> Answer:
         # Between the command and the cluster: the signal comes while an index is being made.
         if seen.method == "PUT" and "-events-" in seen.path and not ended:
             ended.append(process.send_signal(number))
+            # Who does not wait for the answer removes the index before it is there.
+            too_early.wait(0.7)
         with connect(ConnectionSettings(somebodys)) as cluster:
             body = seen.body if seen.headers.get("content-type", "").endswith("ndjson") else None
             answer = cluster.client.perform_request(
@@ -228,7 +248,9 @@ def test_an_interrupted_command_cleans_up_and_says_so(
                 },
                 body=body or seen.body or None,
             )
-            return Answer(answer.meta.status, answer.body)
+        if seen.method == "DELETE" and "-events-" in seen.path:
+            too_early.set()
+        return Answer(answer.meta.status, answer.body)
 
     with HttpStandIn(reply=reply) as proxy:
         process = started("test", files, "--url", proxy.url)
