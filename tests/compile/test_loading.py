@@ -126,7 +126,7 @@ def test_an_unknown_base_rule_is_told_where_it_is_named(tmp_path: Path) -> None:
 
 
 def test_a_base_rule_that_does_not_compile_is_named_by_its_correlation(tmp_path: Path) -> None:
-    found = compiled(tmp_path, base=RULE.replace("user.name:", "user.name|fieldref:"), rule=CORRELATION)
+    found = compiled(tmp_path, base=RULE.replace("user.name:", "event.original:"), rule=CORRELATION)
     assert not found.plans
     assert "rule 'base', which it refers to, does not compile" in found.errors[1].message
 
