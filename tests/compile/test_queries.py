@@ -15,6 +15,7 @@ from sigmawatch.compile.compiler import CompileContext, Compiled, compile_rules
 from sigmawatch.compile.plan import DetectionPlan
 from sigmawatch.compile.taxonomy import Binding
 from sigmawatch.pack.rules import load_rules
+from sigmawatch.render.scripts import script_artifacts
 
 TYPES = {
     "app.text": "text",
@@ -23,6 +24,7 @@ TYPES = {
     "app.on": "boolean",
     "app.when": "date",
     "app.place": "geo_point",
+    "app.flat": "flattened",
 }
 
 
@@ -37,6 +39,16 @@ def compiled(tmp_path: Path, selection: Any, condition: Any = "selection", **mor
     path.write_text(yaml.safe_dump(rule, allow_unicode=True), encoding="utf-8")
     binding = Binding("flow.test", "logs-flow.test-*", {"category": "firewall", "product": "test"})
     return compile_rules(load_rules([path]), CompileContext((binding,), overrides=TYPES))
+
+
+def ranges(*spelled: str) -> Any:
+    """Return the query for ranges of addresses; `fe8::-fe8:ffff:` ends in as many ffff as are missing."""
+    found = []
+    for each in spelled:
+        first, last = each.split("-")
+        last = last + ":".join(["ffff"] * (8 - last.count(":"))) if last.endswith(":") else last
+        found.append({"range": {"source.ip": {"gte": first, "lte": last}}})
+    return found[0] if len(found) == 1 else {"bool": {"should": found, "minimum_should_match": 1}}
 
 
 def query(tmp_path: Path, selection: Any, condition: Any = "selection", **more: Any) -> Any:
@@ -79,6 +91,15 @@ def test_the_compiler_runs_on_the_pysigma_that_it_is_tested_for() -> None:
         # Engines fold ASCII only, so other letters are spelled out.
         ({"user.name": "Ä*"}, {"regexp": {"user.name": {"value": "[Ää].*", "flags": "NONE"}}}),
         ({"user.name": "é.[é"}, {"regexp": {"user.name": {"value": r"[Éé]\.\[[Éé]", "flags": "NONE"}}}),
+        # Both names of an encoding, of which pySigma knows one.
+        (
+            {"user.name|utf16le|base64": "ab"},
+            {"term": {"user.name": {"value": "YQBiAA==", "case_insensitive": True}}},
+        ),
+        (
+            {"user.name|wide|base64": "ab"},
+            {"term": {"user.name": {"value": "YQBiAA==", "case_insensitive": True}}},
+        ),
         # Numbers.
         ({"app.size": 5}, {"term": {"app.size": 5}}),
         ({"app.size": "5"}, {"term": {"app.size": 5}}),
@@ -93,13 +114,24 @@ def test_the_compiler_runs_on_the_pysigma_that_it_is_tested_for() -> None:
         ({"app.on": "yes"}, {"match_none": {}}),
         ({"app.when": "2026-03-01"}, {"term": {"app.when": "2026-03-01"}}),
         ({"app.when": "soon"}, {"match_none": {}}),
+        # Members of objects that are not mapped: what both engines can do.
+        ({"app.flat.key": "a"}, {"term": {"app.flat.key": {"value": "a", "case_insensitive": True}}}),
+        ({"app.flat.key|cased": "a"}, {"term": {"app.flat.key": {"value": "a"}}}),
+        ({"app.flat.key": "a*"}, {"prefix": {"app.flat.key": {"value": "a", "case_insensitive": True}}}),
+        ({"app.flat.key": 5}, {"term": {"app.flat.key": "5"}}),
         # Addresses.
         ({"source.ip": "10.0.0.1"}, {"term": {"source.ip": "10.0.0.1"}}),
         ({"source.ip": "2001:DB8::0:1"}, {"term": {"source.ip": "2001:db8::1"}}),
         ({"source.ip": "host"}, {"match_none": {}}),
         ({"source.ip": "*-*"}, {"match_none": {}}),
-        ({"source.ip|startswith": "10.1."}, {"term": {"source.ip": "10.1.0.0/16"}}),
+        ({"source.ip|startswith": "10.1."}, ranges("10.1.0.0-10.1.255.255")),
+        (
+            {"source.ip|startswith": "10.1"},
+            ranges("10.1.0.0-10.1.255.255", "10.10.0.0-10.19.255.255", "10.100.0.0-10.199.255.255"),
+        ),
         ({"source.ip|startswith": "10.256."}, {"match_none": {}}),
+        ({"source.ip|startswith": "10.1.2.25"}, ranges("10.1.2.25-10.1.2.25", "10.1.2.250-10.1.2.255")),
+        ({"source.ip|startswith": "fe8"}, ranges("fe80::-fe8f:ffff:", "fe8::-fe8:ffff:")),
         ({"source.ip|cidr": "fe80::/10"}, {"term": {"source.ip": "fe80::/10"}}),
     ],
 )
@@ -115,14 +147,25 @@ def test_a_value_becomes_the_query_that_suits_its_field(
         ({"app.text": "a"}, "analysed text"),
         ({"app.place": "a"}, "cannot be compared with a string"),
         ({"app.size": "5*"}, "wildcards in a value of app.size"),
-        ({"source.ip|startswith": "10.1"}, "use cidr"),
         ({"source.ip|contains": ".1."}, "use cidr"),
-        ({"user.name|cidr": "10.0.0.0/8"}, "no ip field"),
+        ({"source.ip|startswith": "fe80::"}, "abbreviated zeros"),
+        ({"source.ip|startswith": "0"}, "abbreviated zeros"),
+        ({"user.name|cidr": "fe80::/10"}, "many spellings"),
+        ({"app.size|cidr": "10.0.0.0/8"}, "map it as ip"),
+        ({"app.flat.key|cidr": "10.0.0.0/8"}, "map it as ip"),
+        ({"app.flat.key|contains": "a"}, "flattened field"),
+        ({"app.flat.key|re": "a"}, "flattened field"),
+        ({"app.flat.key": "Ä"}, "beyond ascii"),
+        ({"app.flat.key|fieldref": "user.name"}, "flattened field"),
+        ({"event.original|contains": "a"}, "not indexed"),
+        ({"event.original|exists": True}, "not indexed"),
         ({"user.name|gt": 5}, "no numeric field"),
         ({"source.ip|re": "a+"}, "regular expression on source.ip"),
         ({"user.name|re": "a(?=b)"}, "a(?=b)"),
-        ({"user.name|fieldref": "user.id"}, "fieldref on user.name"),
-        ({"app.when|hour": 5}, "part of the date"),
+        ({"user.name|fieldref": "app.text"}, "fieldref with app.text"),
+        ({"user.name|fieldref": "app.when"}, "only one of them is a date"),
+        ({"app.when|fieldref|contains": "app.when"}, "fieldref with app.when"),
+        ({"user.name|hour": 5}, "hour of user.name"),
         ({"user.name|expand": "%admins%"}, "placeholder"),
         (["word"], "keyword"),
     ],
@@ -135,6 +178,17 @@ def test_what_has_no_exact_query_is_refused_with_the_reason(
     (error,) = found.errors
     assert reason in error.message.lower() or reason in error.message
     assert error.line is not None
+
+
+def test_queries_refer_to_scripts_that_are_deployed_and_to_fields_by_their_ecs_names(tmp_path: Path) -> None:
+    found = (
+        compiled(tmp_path, {"src_ip|fieldref": "dst_ip"}, logsource={"category": "firewall"}).plans[0].query
+    )
+    (script,) = [part["script"]["script"] for part in found["bool"]["filter"] if "script" in part]
+    assert script["params"] == {"field": "source.ip", "other": "destination.ip", "how": "equals"}
+    hour = query(tmp_path, {"app.when|hour|gte": 22})["script"]["script"]
+    assert hour["params"] == {"field": "app.when", "part": "hour", "operator": "gte", "value": 22}
+    assert {script["id"], hour["id"]} <= {artifact.id for artifact in script_artifacts(watcher=False)}
 
 
 def test_conditions_keep_their_precedence(tmp_path: Path) -> None:

@@ -12,9 +12,12 @@ import orjson
 import pytest
 import yaml
 
+from sigmawatch.bundle import traits_of
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.compile.compiler import CompileContext, compile_rules
+from sigmawatch.datasets import mapping_of
 from sigmawatch.pack.rules import load_rules
+from sigmawatch.render.scripts import script_artifacts
 
 INDEX = "test-meaning"
 
@@ -25,6 +28,12 @@ FIELDS = {
     "ratio": "double",
     "on": "boolean",
     "when": "date",
+    "flat": "flattened",
+    "other": "keyword",
+    "ip2": "ip",
+    "size2": "long",
+    "on2": "boolean",
+    "when2": "date_nanos",
 }
 
 
@@ -106,6 +115,171 @@ CASES = {
     "the beginning of an address": Case(
         {"ip|startswith": "10.1."}, [{"ip": "10.1.0.0"}], [{"ip": "10.10.0.0"}, {"ip": "110.1.0.0"}]
     ),
+    "the beginning of an address within a number": Case(
+        {"ip|startswith": "10.1"},
+        [
+            {"ip": "10.1.0.0"},
+            {"ip": "10.1.255.255"},
+            {"ip": "10.19.1.1"},
+            {"ip": "10.100.0.0"},
+            {"ip": "10.199.255.255"},
+        ],
+        [
+            {"ip": "10.0.255.255"},
+            {"ip": "10.2.0.0"},
+            {"ip": "10.20.0.0"},
+            {"ip": "10.99.1.1"},
+            {"ip": "10.200.0.0"},
+        ],
+    ),
+    "the beginning of an address of either version": Case(
+        {"ip": "1*"},
+        [{"ip": "1.0.0.0"}, {"ip": "199.1.1.1"}, {"ip": "1::"}, {"ip": "1a::1"}, {"ip": "1fff:ffff::"}],
+        [{"ip": "2.0.0.0"}, {"ip": "200.1.1.1"}, {"ip": "::1"}, {"ip": "2001::1"}, {"ip": "a1::"}],
+    ),
+    "the beginning of an IPv6 address": Case(
+        {"ip|startswith": ["fe8", "2001:db8:A"]},
+        [
+            {"ip": "fe80::1"},
+            {"ip": "fe8f::1"},
+            {"ip": "fe8::"},
+            {"ip": "2001:db8:a::"},
+            {"ip": "2001:db8:abcd::1"},
+        ],
+        [{"ip": "fe90::"}, {"ip": "2001:db8:b::"}, {"ip": "2001:db8::a"}],
+    ),
+    "networks in text": Case(
+        {"name|cidr": ["10.16.0.0/13", "192.168.7.128/25", "203.0.113.9"]},
+        [
+            {"name": "10.16.0.0"},
+            {"name": "10.23.255.255"},
+            {"name": "192.168.7.200"},
+            {"name": "203.0.113.9"},
+        ],
+        [
+            {"name": "10.24.0.0"},
+            {"name": "10.16.0.256"},
+            {"name": "10.16.x"},
+            {"name": "192.168.7.127"},
+            {"name": "x10.16.0.0"},
+            {"name": "203.0.113.90"},
+            MISSING,
+        ],
+    ),
+    "every address": Case(
+        {"name|cidr": "0.0.0.0/0"},
+        [{"name": "0.0.0.0"}, {"name": "255.255.255.255"}],
+        [{"name": "256.0.0.0"}],
+    ),
+    "members of an object that is not mapped": Case(
+        {"flat.user": "rOOt", "flat.deep.id": 5},
+        [{"flat": {"user": ["x", "ROOT"], "deep": {"id": 5}}}],
+        [
+            {"flat": {"user": "root"}},
+            {"flat": {"user": "roots", "deep": {"id": 5}}},
+            {"flat": {"deep": {"id": 5}}},
+        ],
+    ),
+    "how such a member begins": Case(
+        {"flat.user|startswith": "Ro"},
+        [{"flat": {"user": "root"}}, {"flat": {"user": "RO"}}],
+        [{"flat": {"user": "xroot"}}, {"flat": {"name": "root"}}, MISSING],
+    ),
+    "such a member with regard to case": Case(
+        {"flat.user|cased": "Root"}, [{"flat": {"user": "Root"}}], [{"flat": {"user": "root"}}]
+    ),
+    "whether there is such a member": Case(
+        {"flat.user|exists": True}, [{"flat": {"user": ""}}], [{"flat": {"name": "x"}}, MISSING]
+    ),
+    "another field's value": Case(
+        {"name|fieldref": "other"},
+        [
+            {"name": "a", "other": "a"},
+            {"name": "Ä", "other": "ä"},
+            {"name": ["x", "y"], "other": ["z", "Y"]},
+            {"name": "", "other": ""},
+        ],
+        [{"name": "a", "other": "ab"}, {"name": "a"}, {"other": "a"}, MISSING],
+    ),
+    "not another field's value": Case(
+        {"name|fieldref|neq": "other"},
+        [{"name": "a", "other": "b"}, {"name": "a"}, MISSING],
+        [{"name": "a", "other": "A"}],
+    ),
+    "begins with another field's value": Case(
+        {"name|fieldref|startswith": "other"},
+        [{"name": "ABc", "other": "ab"}, {"name": "ab", "other": "AB"}, {"name": "10.0", "other": "1"}],
+        [{"name": "xab", "other": "ab"}, {"name": "a", "other": "ab"}, {"name": "a"}],
+    ),
+    "ends with another field's value": Case(
+        {"name|fieldref|endswith": "other"},
+        [{"name": "xAB", "other": "ab"}],
+        [{"name": "abx", "other": "ab"}],
+    ),
+    "contains another field's value": Case(
+        {"name|fieldref|contains": "other"},
+        [{"name": "xABx", "other": "ab"}, {"name": "ab", "other": "ab"}],
+        [{"name": "axb", "other": "ab"}, {"name": "a", "other": "ab"}],
+    ),
+    "another number": Case(
+        {"size|fieldref": "size2"},
+        [{"size": 2**62 + 1, "size2": 2**62 + 1}, {"size": [1, 2], "size2": 2}],
+        [{"size": 2**62 + 1, "size2": 2**62}, {"size": 1}],
+    ),
+    "another number of another type": Case(
+        {"size|fieldref": "ratio"}, [{"size": 5, "ratio": 5.0}], [{"size": 5, "ratio": 5.5}]
+    ),
+    "a number beside text": Case(
+        {"ratio|fieldref": "other"},
+        [{"ratio": 5, "other": "5"}, {"ratio": 5.5, "other": "5.5"}],
+        [{"ratio": 5, "other": "55"}],
+    ),
+    "another address": Case(
+        {"ip|fieldref": "ip2"},
+        [{"ip": "2001:DB8::0:1", "ip2": "2001:db8::1"}, {"ip": ["10.0.0.1", "10.0.0.2"], "ip2": "10.0.0.2"}],
+        [{"ip": "10.0.0.1", "ip2": "10.0.0.10"}, {"ip": "10.0.0.1"}],
+    ),
+    "an address beside text": Case(
+        {"ip|fieldref": "other"},
+        [{"ip": "10.0.0.1", "other": "10.0.0.1"}],
+        [{"ip": "10.0.0.1", "other": "10.0.0.10"}],
+    ),
+    "another boolean": Case(
+        {"on|fieldref": "on2"}, [{"on": True, "on2": True}], [{"on": True, "on2": False}, {"on": False}]
+    ),
+    "another moment": Case(
+        {"when|fieldref": "when2"},
+        [{"when": "2026-03-01T10:00:00.5Z", "when2": "2026-03-01T11:00:00.500000000+01:00"}],
+        [{"when": "2026-03-01T10:00:00Z", "when2": "2026-03-01T10:00:00.000000001Z"}, {"when": "2026-03-01"}],
+    ),
+    "a field that no index has": Case({"name|fieldref": "nowhere"}, [], [{"name": "a"}, MISSING]),
+    "an hour, in UTC": Case(
+        {"when|hour": 23},
+        [{"when": "2026-03-01T23:59:59.999Z"}, {"when": "2026-03-02T00:30:00+01:00"}],
+        [{"when": "2026-03-02T00:00:00Z"}, {"when": "2026-03-01T23:00:00-02:00"}, MISSING],
+    ),
+    "hours at night": Case(
+        [{"when|hour|gte": 22}, {"when|hour|lt": 6}],
+        [{"when": "2026-03-01T22:00:00Z"}, {"when": "2026-03-01T05:59:00Z"}],
+        [{"when": "2026-03-01T06:00:00Z"}, {"when": "2026-03-01T21:59:00Z"}, MISSING],
+    ),
+    "parts of a date": Case(
+        {"when|minute": 7, "when|day|lte": 3, "when|month|gt": 11, "when|year": 2026, "when|week": 49},
+        [{"when": "2026-12-01T00:07:30Z"}],
+        [
+            {"when": "2026-12-01T00:08:00Z"},
+            {"when": "2026-12-04T00:07:00Z"},
+            {"when": "2025-12-01T00:07:00Z"},
+        ],
+    ),
+    "weeks as ISO 8601 counts them": Case(
+        {"when2|week": 53},
+        [{"when2": "2026-12-28"}, {"when2": "2027-01-03"}],
+        [{"when2": "2027-01-04"}, {"when2": "2026-01-01"}],
+    ),
+    "any of several dates": Case(
+        {"when|day": 2}, [{"when": ["2026-01-01", "2026-01-02"]}], [{"when": ["2026-01-01", "2026-01-03"]}]
+    ),
     "text that is no address matches nothing": Case(
         {"ip": ["*-*", "host"]}, [], [{"ip": "10.0.0.1"}, MISSING]
     ),
@@ -141,7 +315,10 @@ CASES = {
 @pytest.fixture(scope="module", params=["opensearch", "elasticsearch"])
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     client = connect(ConnectionSettings(request.getfixturevalue(request.param).url))
-    properties: dict[str, Any] = {name: {"type": kind} for name, kind in FIELDS.items()}
+    traits = traits_of(client.features())
+    properties: dict[str, Any] = {name: mapping_of(name, kind, traits) for name, kind in FIELDS.items()}
+    for artifact in script_artifacts(watcher=False):
+        client.request("PUT", f"/_scripts/{artifact.id}", artifact.body)
     properties["case"] = {"type": "keyword"}
     client.request("PUT", f"/{INDEX}", {"mappings": {"dynamic": False, "properties": properties}})
     lines = []

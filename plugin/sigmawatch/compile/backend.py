@@ -21,13 +21,14 @@ from sigma.types import (
     SigmaBool,
     SigmaCIDRExpression,
     SigmaCompareExpression,
+    SigmaFieldReference,
     SigmaNumber,
     SigmaRegularExpression,
     SigmaString,
     SigmaTimestampPart,
 )
 
-from sigmawatch.compile import leaves
+from sigmawatch.compile import leaves, scripted
 from sigmawatch.compile.correlations import build_correlation
 from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes
 from sigmawatch.compile.leaves import Refused
@@ -144,7 +145,12 @@ class QueryBackend(Backend):
         return [query for query in (self.convert_condition(arg, state) for arg in args) if query is not None]
 
     def _field(self, cond: Condition) -> tuple[str, FieldKind]:
-        return self.types.searched(cond.field), self.types.kind(cond.field)
+        return self._searched(cond.field)
+
+    def _searched(self, field: str) -> tuple[str, FieldKind]:
+        if not self.types.is_searchable(field):
+            raise Refused(f"field {field} is kept, but not indexed: no search finds anything in it")
+        return self.types.searched(field), self.types.kind(field)
 
     # Field values ---------------------------------------------------------------------------------------
 
@@ -175,26 +181,31 @@ class QueryBackend(Backend):
     def convert_condition_field_eq_val_cidr(self, cond: Condition, state: ConversionState) -> Query:
         """Convert a network."""
         value = cast("SigmaCIDRExpression", cond.value)
-        return leaves.cidr(*self._field(cond), str(value.network))
+        return leaves.cidr(*self._field(cond), value.network)
 
     def convert_condition_field_compare_op_val(self, cond: Condition, state: ConversionState) -> Query:
         """Convert lt, lte, gt, gte."""
         value = cast("SigmaCompareExpression", cond.value)
+        operator = value.op.name.lower()
         if isinstance(value.number, SigmaTimestampPart):
-            raise Refused(f"comparing a part of the date of {cond.field} is not implemented yet")
-        return leaves.comparison(*self._field(cond), value.op.name.lower(), value.number.number)
+            return self._date_part(cond, value.number, operator)
+        return leaves.comparison(*self._field(cond), operator, value.number.number)
+
+    def _exists(self, cond: Condition) -> Query:
+        self._field(cond)
+        return leaves.exists(cond.field)
 
     def convert_condition_field_eq_val_null(self, cond: Condition, state: ConversionState) -> Query:
         """Convert null: the field is missing."""
-        return leaves.none_of([leaves.exists(cond.field)])
+        return leaves.none_of([self._exists(cond)])
 
     def convert_condition_field_exists(self, cond: Condition, state: ConversionState) -> Query:
         """Convert `exists: true`."""
-        return leaves.exists(cond.field)
+        return self._exists(cond)
 
     def convert_condition_field_not_exists(self, cond: Condition, state: ConversionState) -> Query:
         """Convert `exists: false`."""
-        return leaves.none_of([leaves.exists(cond.field)])
+        return leaves.none_of([self._exists(cond)])
 
     def convert_condition_field_eq_val_re(self, cond: Condition, state: ConversionState) -> Query:
         """Convert a regular expression, which is searched for in the value."""
@@ -208,12 +219,23 @@ class QueryBackend(Backend):
         return leaves.regular(name, expressions)
 
     def convert_condition_field_eq_val_timestamp_part(self, cond: Condition, state: ConversionState) -> Query:
-        """Refuse parts of a date."""
-        raise Refused(f"part of the date of {cond.field}: not implemented yet")
+        """Convert minute, hour, day, week, month, year."""
+        return self._date_part(cond, cast("SigmaTimestampPart", cond.value), "eq")
+
+    def _date_part(self, cond: Condition, value: SigmaTimestampPart, operator: str) -> Query:
+        part = value.timestamp_part.name.lower()
+        return scripted.date_part(*self._field(cond), part, operator, value.number)
 
     def convert_condition_field_eq_field(self, cond: Condition, state: ConversionState) -> Query:
-        """Refuse references to another field."""
-        raise Refused(f"fieldref on {cond.field}: not implemented yet")
+        """Convert a reference to another field."""
+        value = cast("SigmaFieldReference", cond.value)
+        how = {
+            (False, False): "equals",
+            (True, False): "startswith",
+            (False, True): "endswith",
+            (True, True): "contains",
+        }[value.starts_with, value.ends_with]
+        return scripted.field_reference(self._field(cond), self._searched(value.field), how)
 
     def convert_condition_field_eq_query_expr(self, cond: Condition, state: ConversionState) -> Query:
         """Refuse query fragments: they would have to be in another query language."""

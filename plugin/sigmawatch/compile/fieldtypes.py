@@ -18,6 +18,7 @@ class FieldKind(StrEnum):
     """Mapping types that are queried alike."""
 
     KEYWORD = "keyword"
+    FLATTENED = "flattened"
     TEXT = "text"
     IP = "ip"
     INTEGER = "integer"
@@ -32,8 +33,8 @@ _KINDS = {
     "constant_keyword": FieldKind.KEYWORD,
     "wildcard": FieldKind.KEYWORD,
     "counted_keyword": FieldKind.KEYWORD,
-    "flattened": FieldKind.KEYWORD,
-    "flat_object": FieldKind.KEYWORD,
+    "flattened": FieldKind.FLATTENED,
+    "flat_object": FieldKind.FLATTENED,
     "version": FieldKind.KEYWORD,
     "text": FieldKind.TEXT,
     "match_only_text": FieldKind.TEXT,
@@ -52,6 +53,9 @@ _KINDS = {
     "boolean": FieldKind.BOOLEAN,
 }
 
+
+UNINDEXED = frozenset({"event.original"})
+"""Fields that ECS, and so our templates, keep without indexing them: no search finds anything in them."""
 
 WITH_KEYWORD = frozenset({"message"})
 """Text fields that our templates also index whole, as `<name>.keyword`."""
@@ -74,9 +78,20 @@ class FieldTypes:
         """Return the field to search for values of `name`: itself, or its sub-field that is not analysed."""
         return f"{name}.keyword" if name in WITH_KEYWORD and name not in self.overrides else name
 
+    def is_searchable(self, name: str) -> bool:
+        """Whether a search can find anything in a field."""
+        return name not in UNINDEXED or name in self.overrides
+
     def kind(self, name: str) -> FieldKind:
-        """Return how a field is queried; a field that nothing declares is taken for a keyword."""
-        mapping_type = self.mapping_type(name)
-        if mapping_type is None or self.searched(name) != name:
+        """Return how a field is queried; a field that nothing declares is taken for a keyword.
+
+        Members of a flattened object are declared by nothing but the object.
+        """
+        if self.searched(name) != name:
             return FieldKind.KEYWORD
-        return _KINDS.get(mapping_type, FieldKind.OTHER)
+        mapping_type = self.mapping_type(name)
+        if mapping_type is not None:
+            return _KINDS.get(mapping_type, FieldKind.OTHER)
+        parents = (name[:dot] for dot, char in enumerate(name) if char == ".")
+        flattened = any(self.mapping_type(parent) in ("flattened", "flat_object") for parent in parents)
+        return FieldKind.FLATTENED if flattened else FieldKind.KEYWORD

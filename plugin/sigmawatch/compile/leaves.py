@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sigma.exceptions import SigmaFeatureNotSupportedByBackendError
 from sigma.types import SigmaString, SpecialChars
 
+from sigmawatch.compile.addresses import Undecidable, network_expression, prefix_ranges
 from sigmawatch.compile.fieldtypes import FieldKind
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ def string(field: str, kind: FieldKind, value: SigmaString, *, cased: bool) -> Q
     match kind:
         case FieldKind.KEYWORD:
             return _keyword(field, parts, plain, cased=cased)
+        case FieldKind.FLATTENED:
+            return _flattened(field, parts, plain, cased=cased)
         case FieldKind.IP:
             return _ip(field, parts, plain)
         case FieldKind.TEXT:
@@ -116,7 +119,9 @@ def string(field: str, kind: FieldKind, value: SigmaString, *, cased: bool) -> Q
         case FieldKind.OTHER:
             raise Refused(f"field {field} has a type that cannot be compared with a string")
         case _ if plain is None:
-            raise Refused(f"wildcards in a value of {field}, which is a {kind} field")
+            raise Refused(
+                f"wildcards in a value of {field}, which is a {kind} field: its values are no text to be searched"
+            )
         case FieldKind.INTEGER | FieldKind.FLOAT:
             try:
                 return number(field, kind, float(plain) if "." in plain else int(plain))
@@ -182,6 +187,27 @@ def _either_case(parts: list[Part]) -> str:
     return "".join(out)
 
 
+def _flattened(field: str, parts: list[Part], plain: str | None, *, cased: bool) -> Query:
+    """Return the query for a member of an object whose members are not mapped.
+
+    Elasticsearch (`flattened`) answers term, prefix and exists there, but no wildcard, regexp or open range;
+    OpenSearch (`flat_object`) would answer them. A plan has to mean the same on both.
+    """
+    text = "".join(part for part in parts if isinstance(part, str))
+    if not cased and not text.isascii() and (text.lower() != text or text.upper() != text):
+        raise Refused(
+            f"letters beyond ASCII in a value of {field}, which is a flattened field: not in any case"
+        )
+    folded = {} if cased else {"case_insensitive": True}
+    if plain is not None:
+        return {"term": {field: {"value": plain} | folded}}
+    if parts == [text, SpecialChars.WILDCARD_MULTI]:
+        return {"prefix": {field: {"value": text} | folded}}
+    raise Refused(
+        f"wildcards in a value of {field}, which is a flattened field: only a last * can be searched"
+    )
+
+
 def _ip(field: str, parts: list[Part], plain: str | None) -> Query:
     if plain is not None:
         try:
@@ -191,14 +217,16 @@ def _ip(field: str, parts: list[Part], plain: str | None) -> Query:
     text = "".join(part for part in parts if isinstance(part, str))
     if any(char not in "0123456789abcdefABCDEF.:" for char in text):
         return MATCH_NONE
-    octets = text.rstrip(".").split(".")
-    whole_octets = text.endswith(".") and len(octets) <= 3 and all(octet.isdigit() for octet in octets)
-    if parts[0] != SpecialChars.WILDCARD_MULTI and len(parts) == 2 and whole_octets:
-        if any(int(octet) > 255 for octet in octets):
-            return MATCH_NONE
-        network = ".".join(octets + ["0"] * (4 - len(octets)))
-        return {"term": {field: f"{network}/{8 * len(octets)}"}}
-    raise Refused(f"wildcards that cut an address in the middle, in a value of {field}; use cidr")
+    if parts != [text, SpecialChars.WILDCARD_MULTI]:
+        raise Refused(f"wildcards before the end of an address, in a value of {field}; use cidr")
+    try:
+        ranges = prefix_ranges(text)
+    except Undecidable:
+        raise Refused(
+            f"{text}* in {field}: abbreviated zeros belong to no range of addresses; use cidr"
+        ) from None
+    found: list[Query] = [{"range": {field: {"gte": first, "lte": last}}} for first, last in ranges]
+    return any_of(found) if found else MATCH_NONE
 
 
 def number(field: str, kind: FieldKind, value: float) -> Query:
@@ -209,7 +237,7 @@ def number(field: str, kind: FieldKind, value: float) -> Query:
             return {"term": {field: int(value)}} if whole and int(value) in _LONG else MATCH_NONE
         case FieldKind.FLOAT | FieldKind.DATE:
             return {"term": {field: value}} if math.isfinite(value) else MATCH_NONE
-        case FieldKind.KEYWORD:
+        case FieldKind.KEYWORD | FieldKind.FLATTENED:
             return {"term": {field: str(value)}}
         case FieldKind.IP | FieldKind.BOOLEAN:
             return MATCH_NONE
@@ -222,7 +250,7 @@ def truth(field: str, kind: FieldKind, value: bool) -> Query:
     match kind:
         case FieldKind.BOOLEAN:
             return {"term": {field: value}}
-        case FieldKind.KEYWORD:
+        case FieldKind.KEYWORD | FieldKind.FLATTENED:
             return {"term": {field: {"value": str(value).lower(), "case_insensitive": True}}}
         case FieldKind.TEXT | FieldKind.OTHER:
             raise Refused(f"field {field} has a type that cannot be compared with a boolean")
@@ -239,11 +267,19 @@ def regular(field: str, expressions: list[str]) -> Query:
     return any_of(found) if found else MATCH_NONE
 
 
-def cidr(field: str, kind: FieldKind, network: str) -> Query:
-    """Return the query for addresses within a network. Raises Refused on a field that holds no addresses."""
-    if kind is not FieldKind.IP:
-        raise Refused(f"cidr on {field}, which is no ip field; map it as ip")
-    return {"term": {field: network}}
+def cidr(field: str, kind: FieldKind, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> Query:
+    """Return the query for addresses within a network.
+
+    On a keyword field, IPv4 addresses are told by their canonical spelling. Raises Refused on fields that hold
+    no addresses, and for IPv6 on keyword fields.
+    """
+    if kind is FieldKind.IP:
+        return {"term": {field: str(network)}}
+    if kind is not FieldKind.KEYWORD:
+        raise Refused(f"cidr on {field}, which is a {kind} field; map it as ip")
+    if isinstance(network, ipaddress.IPv6Network):
+        raise Refused(f"cidr on {field}, a keyword field: an IPv6 address has many spellings; map it as ip")
+    return regular(field, [network_expression(network)])
 
 
 def comparison(field: str, kind: FieldKind, operator: str, value: float) -> Query:

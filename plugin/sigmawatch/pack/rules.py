@@ -121,10 +121,29 @@ def _check_shape(document: YamlDocument) -> Problem | None:
     return Problem("not a Sigma rule", document.path, document.start_line, hint, code="sigma")
 
 
+def _spelled_for_pysigma(data: Any) -> Any:
+    """Return a rule with the modifier `utf16le` under its other name: pySigma only knows `wide`."""
+    if isinstance(data, list):
+        return [_spelled_for_pysigma(each) for each in data]
+    if not isinstance(data, dict):
+        return data
+    return {
+        _UTF16LE.sub("|wide", key) if isinstance(key, str) else key: _spelled_for_pysigma(value)
+        for key, value in data.items()
+    }
+
+
+_UTF16LE = re.compile(r"\|utf16le(?=\||$)")
+
+
 def _parse(document: YamlDocument, merged: dict[str, Any]) -> SigmaCollection:
     source = SigmaRuleLocation(document.path, document.start_line)
     return SigmaCollection.from_dicts(
-        [merged], collect_errors=True, source=source, collect_filters=True, resolve_references=False
+        [_spelled_for_pysigma(merged)],
+        collect_errors=True,
+        source=source,
+        collect_filters=True,
+        resolve_references=False,
     )
 
 

@@ -12,6 +12,8 @@ __all__ = ["script", "script_artifacts", "script_id", "source"]
 
 NAMES = (
     "candidate",
+    "date-part",
+    "field-reference",
     "watch-condition",
     "watch-transform",
     "window-combine",

@@ -17,6 +17,7 @@ import orjson
 from sigmawatch.alerts.document import alert_spec
 from sigmawatch.bundle import compile_context
 from sigmawatch.compile.compiler import compile_rules
+from sigmawatch.compile.scripted import is_scripted
 from sigmawatch.errors import ContentError, Problem, Severity
 from sigmawatch.pack.layout import rule_files
 from sigmawatch.pack.rules import RuleSet, load_rules
@@ -146,7 +147,7 @@ def run_rule_tests(
     runs = prepared.runs
     if runs:
         used = {logs.dataset for run in runs for logs in run.case.logs}
-        scripts = any(plan.correlation is not None for run in runs for plan in run.plans)
+        scripts = any(plan.correlation or is_scripted(plan.query) for run in runs for plan in run.plans)
         with Workspace(cluster, datasets, used=used, scripts=scripts, own=own) as workspace:
             on_step("Loading the events of the tests")
             _load(workspace, runs, {dataset.name: dataset for dataset in datasets})

@@ -1,0 +1,93 @@
+"""Addresses by how they are spelled: ranges for the beginning of an address, expressions for a network.
+
+Engines and logs spell addresses canonically: IPv4 without leading zeros, IPv6 as RFC 5952 has it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Undecidable", "network_expression", "prefix_ranges"]
+
+_ANY_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_HEX = frozenset("0123456789abcdef")
+
+
+class Undecidable(ValueError):
+    """The beginning of an address that belongs to no few ranges, because zeros are abbreviated."""
+
+
+def prefix_ranges(text: str) -> list[tuple[str, str]]:
+    """Return the first and last addresses of the ranges whose spelling begins with `text`; none where no does.
+
+    `10.1` is 10.1.*, 10.10.* to 10.19.* and 10.100.* to 10.199.*. Raises Undecidable.
+    """
+    text = text.lower()
+    return [*_version_4(text), *_version_6(text)]
+
+
+def _version_4(text: str) -> list[tuple[str, str]]:
+    *whole, partial = text.split(".")
+    if len(whole) > 3 or not all(_is_octet(octet) for octet in whole):
+        return []
+    fitting = [value for value in range(256) if str(value).startswith(partial)]
+    rest = 3 - len(whole)
+    return [
+        (".".join([*whole, str(low), *["0"] * rest]), ".".join([*whole, str(high), *["255"] * rest]))
+        for low, high in _runs(fitting)
+    ]
+
+
+def _is_octet(text: str) -> bool:
+    return text.isascii() and text.isdigit() and str(int(text)) == text and int(text) < 256
+
+
+def _runs(values: Iterable[int]) -> list[tuple[int, int]]:
+    """Return consecutive numbers as first and last of each run."""
+    ordered = sorted(values)
+    if not ordered:
+        return []
+    breaks = [(left, right) for left, right in pairwise(ordered) if right != left + 1]
+    return list(
+        zip([ordered[0], *(b for _, b in breaks)], [*(a for a, _ in breaks), ordered[-1]], strict=True)
+    )
+
+
+def _version_6(text: str) -> list[tuple[str, str]]:
+    if not set(text) <= _HEX | {":"}:
+        return []
+    *whole, partial = text.split(":")
+    groups = [*whole, partial] if partial else whole
+    if len(whole) > 7 or any(len(group) > 4 for group in groups):
+        return []
+    if any(group.startswith("0") for group in groups if group != "0"):
+        return []
+    if "" in groups or "0" in groups:
+        raise Undecidable(text)
+    head = "".join(f"{int(group, 16):04x}" for group in whole)
+    # The last group may go on for as many digits as there is room for.
+    tails = (
+        [partial.rjust(len(partial) + zeros, "0") for zeros in range(5 - len(partial))] if partial else [""]
+    )
+    return [(_address(head + tail, "0"), _address(head + tail, "f")) for tail in tails]
+
+
+def _address(digits: str, filler: str) -> str:
+    return str(ipaddress.IPv6Address(int(digits.ljust(32, filler), 16)))
+
+
+def network_expression(network: ipaddress.IPv4Network) -> str:
+    """Return a Lucene regular expression for the canonical spellings of a network's addresses."""
+    pairs = zip(network.network_address.packed, network.broadcast_address.packed, strict=True)
+    return "\\.".join(_octets(low, high) for low, high in pairs)
+
+
+def _octets(low: int, high: int) -> str:
+    if (low, high) == (0, 255):
+        return _ANY_OCTET
+    return str(low) if low == high else f"({'|'.join(map(str, range(low, high + 1)))})"

@@ -1,0 +1,58 @@
+"""Conditions that no query expresses, as `script` queries: stored scripts over doc values, rules as parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch.compile.fieldtypes import FieldKind
+from sigmawatch.compile.leaves import Refused
+
+if TYPE_CHECKING:
+    from sigmawatch.compile.plan import Query
+
+__all__ = ["date_part", "field_reference", "is_scripted"]
+
+_TEXTUAL = frozenset({FieldKind.KEYWORD, FieldKind.IP, FieldKind.INTEGER})
+"""Kinds whose values have one spelling, which can be looked into."""
+
+_COMPARABLE = _TEXTUAL | {FieldKind.FLOAT, FieldKind.DATE, FieldKind.BOOLEAN}
+
+
+def _script(name: str, params: dict[str, Any]) -> Query:
+    return {"script": {"script": {"id": f"sigmawatch-{name}", "params": params}}}
+
+
+def is_scripted(query: Any) -> bool:
+    """Whether a query needs stored scripts."""
+    if isinstance(query, dict):
+        return "script" in query or any(is_scripted(inner) for inner in query.values())
+    return isinstance(query, list) and any(is_scripted(inner) for inner in query)
+
+
+def field_reference(left: tuple[str, FieldKind], right: tuple[str, FieldKind], how: str) -> Query:
+    """Return the query for events in which a value of one field relates to a value of another.
+
+    `how`: equals, startswith, endswith or contains. Letters match in either case; numbers, dates and addresses
+    are compared as values. An event that lacks one of the fields does not match. Raises Refused.
+    """
+    kinds = {left[1], right[1]}
+    for name, kind in (left, right):
+        allowed = _COMPARABLE if how == "equals" else _TEXTUAL
+        if kind not in allowed:
+            raise Refused(
+                f"fieldref with {name}, which is a {kind} field: no values can be read to be compared"
+            )
+    if FieldKind.DATE in kinds and len(kinds) > 1:
+        raise Refused(f"fieldref between {left[0]} and {right[0]}: only one of them is a date")
+    return _script("field-reference", {"field": left[0], "other": right[0], "how": how})
+
+
+def date_part(field: str, kind: FieldKind, part: str, operator: str, value: float) -> Query:
+    """Return the query for events of whose date a part compares to a number, in UTC.
+
+    `part`: minute, hour, day (of the month), week (ISO 8601), month or year; `operator`: eq, lt, lte, gt or
+    gte. Raises Refused on fields that hold no dates.
+    """
+    if kind is not FieldKind.DATE:
+        raise Refused(f"{part} of {field}, which is a {kind} field; map it as date")
+    return _script("date-part", {"field": field, "part": part, "operator": operator, "value": value})
