@@ -267,3 +267,42 @@ def test_a_file_built_to_explode_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_of_ten_megabytes_is_refused(tmp_path: Path) -> None:
     assert "the limit is" in only_error(tmp_path, RULE + "#" * 10_000_001)
+
+
+ALIASED = """\
+title: Both
+id: 00000000-0000-4000-8000-000000000010
+correlation:
+  type: temporal
+  rules: [base, other]
+  aliases:
+    who:
+      base: source.ip
+      other: destination.ip
+  group-by: [who]
+  timespan: 1m
+"""
+
+
+def test_an_alias_stands_for_a_field_of_each_rule(tmp_path: Path) -> None:
+    other = RULE.replace("0001", "0005").replace("name: base", "name: other")
+    (plan,) = compiled(tmp_path, a=RULE, b=other, c=ALIASED).require()
+    assert plan.correlation is not None
+    assert plan.correlation.group_by == ("who",)
+    assert plan.correlation.aliased == (("source.ip", "destination.ip"),)
+    assert DetectionPlan.from_dict(plan.to_dict()) == plan
+
+
+def test_an_alias_for_one_field_is_that_field(tmp_path: Path) -> None:
+    other = RULE.replace("0001", "0005").replace("name: base", "name: other")
+    text = ALIASED.replace("destination.ip", "source.ip")
+    (plan,) = compiled(tmp_path, a=RULE, b=other, c=text).require()
+    assert plan.correlation is not None
+    assert (plan.correlation.group_by, plan.correlation.aliased) == (("source.ip",), ())
+
+
+def test_an_alias_that_leaves_a_rule_out_is_refused(tmp_path: Path) -> None:
+    other = RULE.replace("0001", "0005").replace("name: base", "name: other")
+    third = RULE.replace("0001", "0006").replace("name: base", "name: third")
+    found = compiled(tmp_path, a=RULE, b=other, c=third, d=ALIASED.replace("other]", "other, third]"))
+    assert "alias who says nothing of base rule third" in found.errors[0].message

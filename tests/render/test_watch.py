@@ -80,7 +80,19 @@ CHAIN = DetectionPlan(
         (FAILED, PASSED),
     ),
 )
-PLANS = {"plain": PLAIN, "count": COUNT, "sum": SUM, "chain": CHAIN}
+ALIASED = DetectionPlan(
+    RULE,
+    (INDEX,),
+    {"bool": {"should": [FAILED, PASSED], "minimum_should_match": 1}},
+    60,
+    Correlation(
+        CorrelationNode("temporal", 120_000, {"gte": 2}, (0, 1)),
+        ("who", "user.name"),
+        (FAILED, PASSED),
+        aliased=(("source.ip", "source.ip"), ("user.name", "user.name")),
+    ),
+)
+PLANS = {"plain": PLAIN, "count": COUNT, "sum": SUM, "chain": CHAIN, "aliased": ALIASED}
 
 
 def events() -> list[dict[str, Any]]:

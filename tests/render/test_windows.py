@@ -207,3 +207,43 @@ def test_looking_in_steps_of_any_length_finds_what_one_look_finds(
     for to in range(START - SPAN, START + 6 * SPAN + step, step):
         begun |= {alert[:2] for alert in found_by_engine(cluster, plan, Moments(to, step, lookback))}
     assert begun == {alert[:2] for alert in whole}
+
+
+def test_rules_that_keep_the_group_in_different_fields_are_grouped_by_alias(cluster: Cluster) -> None:
+    """Rule a is grouped by `port`, rule c by `size` as text: values of both are taken for the same thing."""
+    root = node("temporal", {"gte": 2}, 0, 1)
+    queries: tuple[Query, ...] = (QUERIES[0], QUERIES[2])
+    query: Query = {"bool": {"should": list(queries), "minimum_should_match": 1}}
+    correlation = Correlation(root, ("who",), queries, (), (("port", "size"),))
+    plan = DetectionPlan(RuleInfo("rule", "Rule"), (INDEX,), query, 60, correlation)
+
+    groups: dict[str, list[Event]] = {}
+    for event in [event for events in streams().values() for event in events]:
+        rule, name = {"a": (0, "port"), "c": (1, "size")}.get(event["kind"], (None, ""))
+        values = event.get(name, [])
+        for value in values if isinstance(values, list) else [values]:
+            if rule is not None:
+                groups.setdefault(str(value), []).append(Event(event["time"], frozenset({rule}), ()))
+    wanted = {
+        (key, iso_time(time), iso_time(end), value)
+        for key, events in groups.items()
+        for time, _, end, value in bursts(correlation, sorted(events, key=lambda one: one.time))
+    }
+    assert wanted
+
+    (outcome,) = evaluate(
+        cluster,
+        [Job(plan, alert_spec(plan, target="runner"), Moments(START + 100 * SPAN, 200 * SPAN, 0))],
+        created=0,
+    )
+    assert outcome.problems == []
+    found = {
+        (
+            str(alert.document["who"]),
+            alert.document["@timestamp"],
+            alert.document["event"]["end"],
+            alert.document["sigmawatch"]["correlation"]["value"],
+        )
+        for alert in outcome.alerts
+    }
+    assert found == wanted

@@ -8,13 +8,14 @@ a test compares them on a real engine.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.alerts.attack import threat
 from sigmawatch.alerts.fields import COPIED, alert_path, related_fields
+from sigmawatch.ecs import ecs_type
 
 if TYPE_CHECKING:
     from sigmawatch.compile.plan import Correlation, DetectionPlan
@@ -127,7 +128,11 @@ def alert_spec(plan: DetectionPlan, *, target: str, namespace: str = "default") 
         template["threat"] = attack
     if plan.correlation is not None:
         groups = tuple(alert_path(name) for name in plan.correlation.group_by)
-        return AlertSpec(rule.id, template, (), groups, related_fields(groups), reason, namespace)
+        related = related_fields(groups)
+        for path, names in zip(groups, plan.correlation.aliased, strict=False):
+            if all(ecs_type(name) == "ip" for name in names):
+                related["ip"].append(path)
+        return AlertSpec(rule.id, template, (), groups, related, reason, namespace)
     fields = dict.fromkeys([*COPIED, *sorted(_fields(plan.query))])
     copied = _without_clashes((name, alert_path(name)) for name in fields if not _of_alert(name))
     related = related_fields(tuple(path for _, path in copied))
@@ -292,11 +297,9 @@ def alerts_of_hits(spec: AlertSpec, hits: Sequence[Mapping[str, Any]], *, create
 def alerts_of_groups(spec: AlertSpec, buckets: Sequence[Mapping[str, Any]], *, created: int) -> list[Alert]:
     """Return one alert for each burst of each group that a correlation found. `created`: now, epoch ms."""
     alerts = []
-    for bucket in buckets:
-        values = [bucket["key"][f"g{index}"] for index in range(len(spec.groups))]
+    for values, bursts, hits in _groups_of(spec, buckets):
         group = _digest([spec.rule_id, *values])
-        hits = bucket["sample"]["hits"]["hits"]
-        for burst in bucket["windows"]["value"]["bursts"]:
+        for burst in bursts:
             time = int(burst["time"])
             document = _fresh(spec)
             for path, value in zip(spec.groups, values, strict=True):
@@ -317,6 +320,20 @@ def alerts_of_groups(spec: AlertSpec, buckets: Sequence[Mapping[str, Any]], *, c
             alert_id = _digest([spec.rule_id, *values, time])
             alerts.append(Alert(_index(ALERTS, spec.namespace, time), alert_id, document))
     return alerts
+
+
+def _groups_of(
+    spec: AlertSpec, buckets: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[list[Any], Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]]:
+    """Yield the key, the bursts and some events of each group; groups by alias are all in one bucket."""
+    for bucket in buckets:
+        found = bucket["windows"]["value"]
+        hits = bucket["sample"]["hits"]["hits"] if "sample" in bucket else []
+        if "groups" in found:
+            for group in found["groups"]:
+                yield list(group["key"]), group["bursts"], hits
+        else:
+            yield [bucket["key"][f"g{index}"] for index in range(len(spec.groups))], found["bursts"], hits
 
 
 def health_alert(spec: AlertSpec, problem: str, *, at: int, created: int) -> Alert:

@@ -32,7 +32,7 @@ from sigmawatch.compile.ruleinfo import DEFAULT_INTERVAL, interval_of, rule_info
 from sigmawatch.pack.rules import CONDITION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from sigma.rule import SigmaRule
 
@@ -57,7 +57,6 @@ class _Chain:
     """What is collected while walking down a chain of correlations."""
 
     types: FieldTypes
-    group_by: tuple[str, ...]
     queries: list[Query] = field(default_factory=list)
     rules: list[SigmaRule] = field(default_factory=list)
     indices: list[str] = field(default_factory=list)
@@ -103,11 +102,13 @@ def build_correlation(rule: SigmaCorrelationRule, types: FieldTypes) -> Detectio
 
     Raises Refused for what has no exact construction, SigmaError for rules that make no sense.
     """
-    group_by = tuple(_group_by(rule))
-    for name in group_by:
+    keys = _group_by(rule)
+    chain = _Chain(types)
+    root = _node(rule, chain, outer=keys)
+    aliased = tuple(tuple(_field_of(key, base) for base in chain.rules) for key in keys)
+    for name in {name for names in aliased for name in names}:
         _refuse_ungroupable(name, types.kind(name), "group-by field")
-    chain = _Chain(types, group_by)
-    root = _node(rule, chain, outer=group_by)
+    same = all(len(set(fields)) == 1 for fields in aliased)
     lookback = root.timespan + root.lookback()
     default = min(DEFAULT_INTERVAL, max(60, root.timespan // 1000))
     return DetectionPlan(
@@ -115,24 +116,46 @@ def build_correlation(rule: SigmaCorrelationRule, types: FieldTypes) -> Detectio
         indices=tuple(chain.indices),
         query=any_of(list(chain.queries)),
         interval=min(interval_of(rule, default), max(60, lookback // 1000)),
-        correlation=Correlation(root, group_by, tuple(chain.queries), tuple(chain.values)),
+        correlation=Correlation(
+            root=root,
+            group_by=tuple(fields[0] for fields in aliased) if same else tuple(key.name for key in keys),
+            queries=tuple(chain.queries),
+            values=tuple(chain.values),
+            aliased=() if same else aliased,
+        ),
     )
 
 
-def _group_by(rule: SigmaCorrelationRule) -> Iterable[str]:
-    """Yield the group-by fields, aliases replaced by the field that all rules map them to."""
+@dataclass(frozen=True)
+class _Key:
+    """A member of group-by: a field, or an alias for fields of different rules."""
+
+    name: str
+    fields: Mapping[str, str] | None = None
+    """Of an alias: the field of each rule, by the name that refers to it."""
+
+
+def _group_by(rule: SigmaCorrelationRule) -> tuple[_Key, ...]:
     aliases = rule.aliases.aliases if rule.aliases is not None else {}
-    for name in rule.group_by or ():
-        if name not in aliases:
-            yield name
-            continue
-        fields = sorted(set(aliases[name].mapping.values()))
-        if len(fields) != 1:
-            raise Refused(
-                f"alias {name} stands for different fields ({', '.join(fields)}): not implemented yet; "
-                f"map both to one ECS field"
-            )
-        yield fields[0]
+    return tuple(
+        _Key(name, {reference.reference: field for reference, field in aliases[name].mapping.items()})
+        if name in aliases
+        else _Key(name)
+        for name in rule.group_by or ()
+    )
+
+
+def _field_of(key: _Key, rule: SigmaRule) -> str:
+    """Return where a base rule keeps a member of group-by. Raises Refused for an alias that leaves it out."""
+    if key.fields is None:
+        return key.name
+    for reference in (rule.name, str(rule.id) if rule.id is not None else None):
+        if reference is not None and reference in key.fields:
+            return key.fields[reference]
+    if len(set(key.fields.values())) == 1:
+        # Within a chain an alias may name the inner correlation only.
+        return next(iter(key.fields.values()))
+    raise Refused(f"alias {key.name} says nothing of base rule {rule.name or rule.id}")
 
 
 def _condition(rule: SigmaCorrelationRule) -> dict[str, float]:
@@ -181,7 +204,7 @@ def _expression(rule: SigmaCorrelationRule) -> Expression | None:
     return convert(condition.parsed)
 
 
-def _node(rule: SigmaCorrelationRule, chain: _Chain, outer: tuple[str, ...]) -> CorrelationNode:
+def _node(rule: SigmaCorrelationRule, chain: _Chain, outer: tuple[_Key, ...]) -> CorrelationNode:
     kind = rule.type.name.lower()
     inputs: list[int | CorrelationNode] = []
     for reference in rule.referenced_rules:
@@ -229,15 +252,18 @@ def _measured(
     return tuple(chain.value(name, numeric=_MEASURES[rule.type]) for name in names)
 
 
-def _inner(rule: SigmaCorrelationRule, chain: _Chain, outer: tuple[str, ...]) -> CorrelationNode:
+def _inner(rule: SigmaCorrelationRule, chain: _Chain, outer: tuple[_Key, ...]) -> CorrelationNode:
     """Return the node of a correlation within another, grouped at least as finely as the outer one."""
-    group_by = tuple(_group_by(rule))
-    missing = [name for name in outer if name not in group_by]
+    keys = _group_by(rule)
+    missing = [key.name for key in outer if key not in keys and key.fields is None]
     if missing:
         raise Refused(
             f"inner correlation {rule.name or rule.id} is not grouped by {missing[0]}, which the outer one is"
         )
-    extra = [name for name in group_by if name not in outer]
-    node = _node(rule, chain, outer=group_by)
-    by = tuple(chain.value(name, numeric=False) for name in extra)
+    extra = [key for key in keys if key not in outer]
+    if any(key.fields is not None for key in (*extra, *outer)):
+        # Whether an alias of the outer means the same as a field of the inner cannot be told in general.
+        raise Refused(f"inner correlation {rule.name or rule.id}: aliases within a chain")
+    node = _node(rule, chain, outer=keys)
+    by = tuple(chain.value(key.name, numeric=False) for key in extra)
     return replace(node, by=by)

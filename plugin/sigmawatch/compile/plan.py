@@ -173,6 +173,9 @@ class Correlation:
     queries: tuple[Query, ...]
     """One query for each base rule, in the order in which nodes refer to them."""
     values: tuple[ValueField, ...] = ()
+    aliased: tuple[tuple[str, ...], ...] = ()
+    """Where base rules keep what they are grouped by in different fields (Sigma's aliases): for each member of
+    `group_by`, which is then a name rather than a field, the field of each base query. Else empty."""
 
     def lookback(self) -> int:
         """Return how many milliseconds before a firing events can decide about the alert.
@@ -206,6 +209,7 @@ class DetectionPlan:
                 "group_by": list(self.correlation.group_by),
                 "queries": list(self.correlation.queries),
                 "values": [asdict(value) for value in self.correlation.values],
+                "aliased": [list(fields) for fields in self.correlation.aliased],
             }
         return {
             "rule": {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self.rule).items()},
@@ -229,6 +233,7 @@ class DetectionPlan:
                 group_by=tuple(found["group_by"]),
                 queries=tuple(found["queries"]),
                 values=tuple(ValueField(**value) for value in found["values"]),
+                aliased=tuple(tuple(fields) for fields in found["aliased"]),
             )
         return cls(
             rule=RuleInfo(**rule),

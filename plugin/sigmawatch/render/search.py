@@ -50,6 +50,8 @@ class Moments:
     """Alerts are raised for what began less than this long before `to`."""
     lookback: int
     """Events this much older than that still decide about it."""
+    format: str = ""
+    """Of the date that a template variable becomes, where not every mapping understands it."""
 
     def range(self, start: int) -> Query:
         """Return the range over `@timestamp` that ends at `to` and begins `start` before it, exclusively."""
@@ -60,6 +62,8 @@ class Moments:
             # smallest unit of date math.
             joint = "" if self.to == "now" else "||"
             bounds = {"gte": f"{self.to}{joint}-{-(-start // 1000)}s", "lte": self.to}
+            if self.format:
+                bounds["format"] = self.format
         return {"range": {"@timestamp": bounds}}
 
 
@@ -113,7 +117,7 @@ def _scope(plan: DetectionPlan, correlation: Correlation, time: Query, filters: 
 def _grouped(
     correlation: Correlation, aggregations: dict[str, Any], after: Mapping[str, Any] | None, size: int
 ) -> dict[str, Any]:
-    if not correlation.group_by:
+    if not correlation.group_by or correlation.aliased:
         everything: dict[str, Any] = {"filters": {"filters": [{"match_all": {}}]}}
         return {GROUPS: everything | {"aggs": aggregations}}
     sources = [{f"g{index}": {"terms": {"field": name}}} for index, name in enumerate(correlation.group_by)]
@@ -194,13 +198,19 @@ def window_search(
             {
                 "scored": len(correlation.queries) > 1,
                 "fields": [value.field for value in correlation.values],
+                "aliased": [list(fields) for fields in correlation.aliased],
                 "limit": EVENTS_PER_GROUP,
             },
         ),
         "combine_script": script("window-combine"),
         "reduce_script": script(
             "window-reduce",
-            {"root": correlation.root.to_dict(), "to": moments.to, "span": moments.report},
+            {
+                "root": correlation.root.to_dict(),
+                "to": moments.to,
+                "span": moments.report,
+                "aliased": bool(correlation.aliased),
+            },
         ),
     }
     sample = {
@@ -208,15 +218,15 @@ def window_search(
         "sort": [{"@timestamp": "desc"}],
         "_source": ["event.category", "event.type"],
     }
-    aggregations = _selector(correlation) | {
-        WINDOWS: {"scripted_metric": metric},
-        SAMPLE: {"top_hits": sample},
-    }
+    windows: dict[str, Any] = {WINDOWS: {"scripted_metric": metric}}
+    if not correlation.aliased:
+        # With aliases the one bucket holds all groups: what is in it says nothing of one of them.
+        windows |= _selector(correlation) | {SAMPLE: {"top_hits": sample}}
     return {
         "size": 0,
         "track_total_hits": False,
         "query": _scope(plan, correlation, time, filters),
-        "aggs": _grouped(correlation, aggregations, after, size),
+        "aggs": _grouped(correlation, windows, after, size),
     }
 
 

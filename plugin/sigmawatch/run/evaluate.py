@@ -18,7 +18,7 @@ from sigmawatch.render.search import (
     group_filter,
     window_search,
 )
-from sigmawatch.run.msearch import Search, failure_of, msearch
+from sigmawatch.run.msearch import Search, failure_of, is_busy, msearch
 
 if TYPE_CHECKING:
     from sigmawatch.cluster import Cluster
@@ -34,6 +34,9 @@ LARGEST_PAGE = 10_000
 
 PAGES_AT_ONCE = 2
 """Searches for the largest page in one request: their answers have to fit into memory, there and here."""
+
+ATTEMPTS = 3
+"""How often a search is sent again that the cluster was too busy for."""
 
 GROUPS_AT_ONCE = 200
 """Groups whose windows are laid in one search."""
@@ -88,6 +91,8 @@ class _Step:
     body: dict[str, Any]
     kind: str
     candidates: list[dict[str, Any]] = field(default_factory=list)
+    attempts: int = 0
+    """How often the cluster was too busy for it."""
 
     @property
     def indices(self) -> tuple[str, ...]:
@@ -109,7 +114,11 @@ def evaluate(
         batch = _batch(waiting)
         answers = msearch(cluster, [Search(step.indices, step.body) for step in batch])
         for step, answer in zip(batch, answers, strict=True):
-            if run.usable(step, answer):
+            if is_busy(answer) and step.attempts < ATTEMPTS:
+                # Searches of one request compete for the memory of a node; what is left over finds it free.
+                step.attempts += 1
+                waiting.append(step)
+            elif run.usable(step, answer):
                 waiting += run.take(step, answer)
     return run.outcomes
 
@@ -129,6 +138,9 @@ def _batch(waiting: deque[_Step]) -> list[_Step]:
 def _first(number: int, job: Job) -> _Step:
     if job.plan.correlation is None:
         return _events(number, job)
+    if job.plan.correlation.aliased:
+        # Which field holds the key of a group depends on the event, so groups cannot be paged through.
+        return _windows(_Step(number, job, {}, "candidates"), [{}])
     return _Step(number, job, candidate_search(job.plan, job.moments, filters=job.filters), "candidates")
 
 
@@ -152,7 +164,8 @@ def _events(number: int, job: Job, size: int = EVENT_PAGE, beyond: dict[str, int
 def _windows(step: _Step, keys: list[dict[str, Any]], after: dict[str, Any] | None = None) -> _Step:
     job = step.job
     assert job.plan.correlation is not None
-    filters = [*job.filters, *group_filter(job.plan.correlation, keys)]
+    correlation = job.plan.correlation
+    filters = [*job.filters, *([] if correlation.aliased else group_filter(correlation, keys))]
     body = window_search(job.plan, job.moments, filters=filters, after=after)
     return _Step(step.number, job, body, "windows", keys)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sigmawatch.cluster import Cluster
 
-__all__ = ["Search", "failure_of", "msearch"]
+__all__ = ["Search", "failure_of", "is_busy", "msearch"]
 
 SEARCH_TIMEOUT = "60s"
 """After this long the engine gives up a search and answers with what it has, marked as timed out."""
@@ -25,6 +25,9 @@ REQUEST_TIMEOUT = 120.0
 
 _SPLIT = frozenset({400, 413})
 """Statuses of a whole request that may be the fault of one search in it: unparseable, or too large together."""
+
+_BUSY = 429
+_BUSY_TYPES = frozenset({"circuit_breaking_exception", "rejected_execution_exception"})
 
 _KEPT = (
     "responses.status,responses.error,responses.timed_out,responses._shards,responses.aggregations,"
@@ -81,3 +84,10 @@ def failure_of(answer: dict[str, Any]) -> str | None:
         reason = describe(failures[0].get("reason") or {}) or "no reason given"
         return f"{shards['failed']} of {shards.get('total', '?')} shards failed: {reason}"
     return None
+
+
+def is_busy(answer: dict[str, Any]) -> bool:
+    """Return whether all or part of an answer is missing for lack of memory or of a place in the queue."""
+    failures = (answer.get("_shards") or {}).get("failures") or []
+    reasons = [failure.get("reason") or {} for failure in failures]
+    return answer.get("status") == _BUSY or any(reason.get("type") in _BUSY_TYPES for reason in reasons)
