@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.compile.plan import DetectionPlan
-from sigmawatch.render import kibana
+from sigmawatch.render import kibana, opensearch
 from sigmawatch.render.search import Moments, event_search, window_search
 from sigmawatch.render.watch import watch_body
 
@@ -50,6 +50,12 @@ FORMATS: dict[str, Format] = {
     "watch": Format("Complete Elasticsearch watches", watch_body),
     "kibana": Format(
         "Rules of Kibana's detection engine", kibana.kibana_rule, kibana.LIMITS, kibana.kibana_caveats
+    ),
+    "opensearch": Format(
+        "Monitors of OpenSearch's alerting plugin",
+        opensearch.opensearch_monitor,
+        opensearch.LIMITS,
+        opensearch.opensearch_caveats,
     ),
 }
 """The forms by their names."""
