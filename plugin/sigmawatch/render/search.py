@@ -52,8 +52,6 @@ class Moments:
     """Events this much older than that still decide about it."""
     format: str = ""
     """Of the date that a template variable becomes, where not every mapping understands it."""
-    format: str = ""
-    """Of the date that a template variable becomes, where not every mapping understands it."""
 
     def range(self, start: int) -> Query:
         """Return the range over `@timestamp` that ends at `to` and begins `start` before it, exclusively."""
@@ -64,8 +62,6 @@ class Moments:
             # smallest unit of date math.
             joint = "" if self.to == "now" else "||"
             bounds = {"gte": f"{self.to}{joint}-{-(-start // 1000)}s", "lte": self.to}
-            if self.format:
-                bounds["format"] = self.format
             if self.format:
                 bounds["format"] = self.format
         return {"range": {"@timestamp": bounds}}
