@@ -42,12 +42,11 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize("name", ["plan", "deploy", "test", "ingest", "run"])
-@pytest.mark.parametrize("form", ["text", "json"])
 def test_where_nothing_listens_each_command_says_so_and_exits_with_5(
-    name: str, form: str, commands: dict[str, list[Any]]
+    name: str, commands: dict[str, list[Any]]
 ) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    ran = sigmawatch(*commands[name], "--format", form, "--url", url)
+    ran = sigmawatch(*commands[name], "--format", "json", "--url", url)
     assert (ran.code, ran.out) == (5, "")
     assert f"{url}/" in ran.err
     assert "connection refused" in ran.err
@@ -74,9 +73,7 @@ ODD = {
         ["403", "lacks a privilege"],
     ),
     "JSON of something else": (Answer(200, {"hello": "world"}), ["http://127.0.0.1"]),
-    "a list": (Answer(200, [1, 2]), ["http://127.0.0.1"]),
     "null": (Answer(200, b"null"), ["http://127.0.0.1"]),
-    "nothing": (Answer(200, b""), ["http://127.0.0.1"]),
 }
 
 

@@ -58,7 +58,9 @@ def command(
     keep_going: bool,
     pack_path: Path | None,
 ) -> None:
-    """Compile rules to plans, searches, watches, rules of Kibana or monitors of OpenSearch.
+    """Compile rules to what executes them.
+
+    That is one of: plans, searches, watches, rules of Kibana or monitors of OpenSearch.
 
     PATHS are rules or folders of rules; without any, the rules of the pack. Prints one JSON document a line,
     or writes one file a rule, named by its id. A correlation needs its base rules among the paths. When any

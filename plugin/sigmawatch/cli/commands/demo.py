@@ -50,9 +50,9 @@ def command(output_format: str) -> None:
     say = errors()
     with ExitStack() as display:
         node = engine.start(NODE, on_progress=reporter(display))
-    say.print(f"{node.engine} {node.version} at {node.url}", markup=False)
     runs_on = f"The engine runs on at {node.url}; stop it with: sigmawatch engine stop --name {NODE}"
     try:
+        say.print(f"{node.engine} {node.version} at {node.url}", markup=False)
         with connect(ConnectionSettings(node.url)) as cluster:
             bundle = _deploy(cluster)
             say.print(f"{len(bundle.artifacts)} artifacts deployed", markup=False)
