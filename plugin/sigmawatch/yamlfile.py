@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +75,16 @@ class YamlDocument:
     def line_of(self, *keys: str | int) -> int:
         """Return the line of the innermost of `keys` that exists (e.g. `"detection", "selection"`).
 
-        Parses the file again: only used when there is an error to report.
+        Parses the file again unless a search for one key at the beginning of a line tells: only used when there
+        is something to report.
         """
+        if len(keys) == 1 and isinstance(keys[0], str):
+            start = sum(map(len, self._source.splitlines(keepends=True)[: self.start_line - 1]))
+            found = re.compile(rb"^%s[ \t]*:" % re.escape(keys[0].encode()), re.MULTILINE).search(
+                self._source, start
+            )
+            if found is not None:
+                return self._source.count(b"\n", 0, found.start()) + 1
         try:
             nodes = list(yaml.compose_all(self._source, Loader=_BASE))
         except yaml.YAMLError:

@@ -133,14 +133,18 @@ def alert_spec(plan: DetectionPlan, *, target: str, namespace: str = "default") 
             if all(ecs_type(name) == "ip" for name in names):
                 related["ip"].append(path)
         return AlertSpec(rule.id, template, (), groups, related, reason, namespace)
-    fields = dict.fromkeys([*COPIED, *sorted(_fields(plan.query))])
-    copied = _without_clashes((name, alert_path(name)) for name in fields if not _of_alert(name))
+    own_fields = sorted(_fields(plan.query).difference(COPIED))
+    extra = _without_clashes((name, alert_path(name)) for name in own_fields if not _of_alert(name))
+    copied = (*((name, name) for name in COPIED), *extra)
     related = related_fields(tuple(path for _, path in copied))
     return AlertSpec(rule.id, template, copied, (), related, reason, namespace)
 
 
 def _without_clashes(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Return the pairs without those whose place is an object of another's: a document cannot hold both."""
+    """Return the pairs without those whose place is an object of another's: a document cannot hold both.
+
+    None clashes with what alerts show anyway: `alert_path` sees to that.
+    """
     found = list(pairs)
     objects = {path[:dot] for _, path in found for dot, char in enumerate(path) if char == "."}
     return tuple(pair for pair in found if pair[1] not in objects)

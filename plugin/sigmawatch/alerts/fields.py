@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from sigmawatch.ecs import ecs_type
 
 __all__ = ["COPIED", "alert_path", "mapping_properties", "related_fields"]
@@ -103,17 +105,25 @@ def mapping_properties() -> dict[str, object]:
     return root
 
 
+_COPIED = frozenset(COPIED)
+_LEAVES = frozenset({*OWN, *COPIED})
+_OBJECTS = frozenset(name[:dot] for name in _LEAVES for dot, char in enumerate(name) if char == ".")
+_RESERVED = frozenset({"event", "rule", "sigmawatch", "threat", "ecs", "@timestamp"})
+
+
+@cache
 def alert_path(field: str) -> str:
     """Return where a field of a rule goes in its alert: to its own name, unless the mapping has something else
     there (a rule may call `user` what is an object in ECS); then below `sigmawatch.fields`.
     """
-    known = {*OWN, *COPIED}
-    if field in COPIED:
+    if field in _COPIED:
         return field
+    parents = (field[:dot] for dot, char in enumerate(field) if char == ".")
     clash = (
-        field in OWN
-        or any(name.startswith(f"{field}.") or field.startswith(f"{name}.") for name in known)
-        or field.split(".")[0] in ("event", "rule", "sigmawatch", "threat", "ecs", "@timestamp")
+        field in _LEAVES
+        or field in _OBJECTS
+        or field.partition(".")[0] in _RESERVED
+        or any(parent in _LEAVES for parent in parents)
     )
     return f"sigmawatch.fields.{field}" if clash else field
 

@@ -70,6 +70,10 @@ def print_json(value: object) -> None:
 def print_problems(problems: Iterable[Problem]) -> None:
     """Write problems to standard error, one a line as `file:line: severity: message (hint)`."""
     console = errors()
+    if not console.is_terminal:
+        # Laying out each line takes a millisecond, and a rule set may have thousands.
+        sys.stderr.write("".join(f"{problem}\n" for problem in problems))
+        return
     for problem in problems:
         style = "red" if problem.severity is Severity.ERROR else "yellow"
         console.print(str(problem), style=style, markup=False)

@@ -19,6 +19,8 @@ from sigmawatch.render.search import Moments, event_search, window_search
 from sigmawatch.render.target import Target
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sigmawatch.compile.plan import DetectionPlan
 
 __all__ = ["OVERLAP", "cron", "watch_artifact", "watch_body", "watch_id"]
@@ -65,38 +67,46 @@ def cron(rule_id: str, interval: int) -> str:
     return f"{second} {minute} {hour}/{step // 3600} * * ?"
 
 
-def _timed(value: Any) -> bool:
-    """Whether the scheduled time stands anywhere in a value."""
-    if isinstance(value, dict):
-        return any(_timed(inner) for inner in value.values())
-    if isinstance(value, list):
-        return any(_timed(inner) for inner in value)
-    return isinstance(value, str) and value.startswith(SCHEDULED)
-
-
-def _template(body: dict[str, Any]) -> dict[str, Any]:
+def _template(body: dict[str, Any], constants: Iterable[object]) -> dict[str, Any]:
     """Return a search template in which whatever does not hold the scheduled time is a parameter.
 
     `toJson` prints objects and lists as JSON and strings bare, so only objects and lists are moved out; what
-    stays on the way to the scheduled time are keys and scalars of our own.
+    stays on the way to the scheduled time are keys and scalars of our own. `constants`: large parts of the body
+    that are known to hold none, by identity, so that they need not be walked through.
     """
+    known = {id(each) for each in constants}
     params: dict[str, Any] = {}
 
-    def render(value: Any) -> str:
-        if isinstance(value, dict) and _timed(value):
-            return "{" + ",".join(f"{json.dumps(key)}:{render(inner)}" for key, inner in value.items()) + "}"
-        if isinstance(value, list) and _timed(value):
-            return "[" + ",".join(map(render, value)) + "]"
+    def render(value: Any) -> str | None:
+        """Return the text of a value that holds the scheduled time, None of any other."""
+        if id(value) in known:
+            return None
+        if isinstance(value, dict):
+            found = {key: render(inner) for key, inner in value.items()}
+            if not any(found.values()):
+                return None
+            members = (f"{json.dumps(key)}:{text or constant(value[key])}" for key, text in found.items())
+            return "{" + ",".join(members) + "}"
+        if isinstance(value, list):
+            texts = [render(inner) for inner in value]
+            if not any(texts):
+                return None
+            items = (text or constant(inner) for text, inner in zip(texts, value, strict=True))
+            return "[" + ",".join(items) + "]"
+        timed = isinstance(value, str) and value.startswith(SCHEDULED)
+        return json.dumps(value) if timed else None
+
+    def constant(value: Any) -> str:
         if isinstance(value, (dict, list)):
             name = f"p{len(params)}"
             params[name] = value
             return f"{{{{#toJson}}}}{name}{{{{/toJson}}}}"
         text = json.dumps(value)
-        if "{{" in text.replace(SCHEDULED, ""):
+        if "{{" in text:
             raise ValueError(f"{value!r} would be read as a template")
         return text
 
-    return {"source": render(body), "params": params}
+    return {"source": render(body) or constant(body), "params": params}
 
 
 def watch_body(plan: DetectionPlan, *, namespace: str = "default") -> dict[str, Any]:
@@ -107,9 +117,11 @@ def watch_body(plan: DetectionPlan, *, namespace: str = "default") -> dict[str, 
         kind, size = "event", WATCH_EVENTS
         body = event_search(plan, Moments(SCHEDULED, report, 0), size=size)
         body["_source"] = spec.source_fields()
+        constants: tuple[object, ...] = (plan.query, body["_source"])
     else:
         kind, size = "group", WATCH_GROUPS
         body = window_search(plan, Moments(SCHEDULED, report, plan.correlation.lookback()), size=size)
+        constants = (plan.query, *plan.correlation.queries)
     checked = {"kind": kind, "size": size}
     return {
         "trigger": {"schedule": {"cron": cron(plan.rule.id, plan.interval)}},
@@ -120,7 +132,7 @@ def watch_body(plan: DetectionPlan, *, namespace: str = "default") -> dict[str, 
                     "indices_options": {"ignore_unavailable": True, "allow_no_indices": True},
                     # As everywhere else; a number would be refused for a search that does not count.
                     "rest_total_hits_as_int": False,
-                    "template": _template(body),
+                    "template": _template(body, constants),
                 },
             }
         },
