@@ -23,7 +23,14 @@ from sigmawatch.ecs import ecs_type
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Binding", "bound_datasets", "ecs_pipeline", "integration_bindings"]
+__all__ = [
+    "Binding",
+    "base_rules",
+    "bound_datasets",
+    "common_target",
+    "ecs_pipeline",
+    "integration_bindings",
+]
 
 _STATE_PREFIX = "sigmawatch_dataset:"
 
@@ -91,25 +98,25 @@ class TaxonomyTransformation(FieldMappingTransformationBase):
             self.names = field_names(rule.logsource)
             super().apply(rule)
             return
-        bases = _base_rules(rule)
+        bases = base_rules(rule)
         aliases = {alias.alias for alias in rule.aliases}
         for alias in rule.aliases:
             for reference, name in alias.mapping.items():
                 # An alias names its rules anew; only the correlation's own references were resolved.
                 named = [each.rule for each in rule.referenced_rules if each.reference == reference.reference]
-                alias.mapping[reference] = _common_target(
-                    name, [base for each in named for base in _base_rules_of(each)]
+                alias.mapping[reference] = common_target(
+                    name, [base for each in named for base in base_rules_of(each)]
                 )
         rule.group_by = [
-            name if name in aliases else _common_target(name, bases) for name in rule.group_by or []
+            name if name in aliases else common_target(name, bases) for name in rule.group_by or []
         ]
-        rule.fields = [_common_target(name, bases) for name in rule.fields]
+        rule.fields = [common_target(name, bases) for name in rule.fields]
         condition = rule.condition
         if isinstance(condition, SigmaCorrelationCondition) and condition.fieldref is not None:
             if isinstance(condition.fieldref, list):
-                condition.fieldref = [_common_target(name, bases) for name in condition.fieldref]
+                condition.fieldref = [common_target(name, bases) for name in condition.fieldref]
             else:
-                condition.fieldref = _common_target(condition.fieldref, bases)
+                condition.fieldref = common_target(condition.fieldref, bases)
         self.processing_item_applied(rule)
 
     def apply_detection_item(
@@ -139,16 +146,16 @@ class TaxonomyTransformation(FieldMappingTransformationBase):
         return replaced
 
 
-def _base_rules_of(rule: SigmaRule | SigmaCorrelationRule) -> list[SigmaRule]:
-    return [rule] if isinstance(rule, SigmaRule) else _base_rules(rule)
+def base_rules_of(rule: SigmaRule | SigmaCorrelationRule) -> list[SigmaRule]:
+    return [rule] if isinstance(rule, SigmaRule) else base_rules(rule)
 
 
-def _base_rules(rule: SigmaCorrelationRule) -> list[SigmaRule]:
+def base_rules(rule: SigmaCorrelationRule) -> list[SigmaRule]:
     """Return the rules at the ends of a correlation's references. They must be resolved and have no circle."""
-    return [base for reference in rule.referenced_rules for base in _base_rules_of(reference.rule)]
+    return [base for reference in rule.referenced_rules for base in base_rules_of(reference.rule)]
 
 
-def _common_target(name: str, bases: Sequence[SigmaRule]) -> str:
+def common_target(name: str, bases: Sequence[SigmaRule]) -> str:
     """Return where a field of a correlation is found in the events of all its base rules.
 
     Raises SigmaConfigurationError where it is found in different places: grouping by one of them would leave out
