@@ -85,6 +85,13 @@ def test_a_rule_without_id_or_level_is_incomplete() -> None:
     assert found(bare) == ["IncompleteAlert"]
 
 
+def test_a_base_rule_that_gives_no_alerts_needs_neither() -> None:
+    bare = rule({"user": "root"})
+    del bare["id"], bare["level"]
+    assert found(bare, count({"gte": 5})) == []
+    assert found(bare, count({"gte": 5}, generate=True)) == ["IncompleteAlert"]
+
+
 @pytest.mark.parametrize(
     ("threshold", "expected"),
     [

@@ -124,11 +124,15 @@ class IncompleteAlertValidator(SigmaRuleValidator):
     same, get lost from view when it is renamed, and are ranked as medium whatever they mean.
 
     Better: `id:` with a random UUID that never changes, and `level:`.
+
+    The base rules of a correlation alert only where it generates them, and need neither otherwise.
     """
 
     def validate(self, rule: AnyRule) -> list[SigmaValidationIssue]:
         """Look for both."""
         super().validate(rule)
+        if not rule._output:
+            return []
         missing = [name for name in ("id", "level") if getattr(rule, name) is None]
         return [IncompleteAlertIssue([rule], " and ".join(missing))] if missing else []
 

@@ -10,6 +10,7 @@ import click
 
 from sigmawatch.bundle import compile_context
 from sigmawatch.cli.content import datasets_around, rules_at, tests_at, untested, within
+from sigmawatch.cli.findings import findings_in
 from sigmawatch.cli.options import format_option
 from sigmawatch.cli.terminal import counted, print_json, print_problems, results
 from sigmawatch.compile.compiler import compile_rules
@@ -46,6 +47,7 @@ def command(paths: tuple[Path, ...], strict: bool, output_format: str) -> None:
         places = ", ".join(map(str, searched))
         raise UsageError(f"no rules found in {places}", hint="Sigma rules are YAML files ending in .yml")
     rules = load_rules(files)
+    problems += findings_in(rules.rules)
     problems += compile_rules(rules, compile_context(datasets)).problems
     tested: list[Path] = []
     for path in test_files:
