@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Artifact", "ArtifactKey", "canonical_json", "content_hash"]
+__all__ = ["SHARED_OWNER", "Artifact", "ArtifactKey", "canonical_json", "content_hash"]
+
+SHARED_OWNER = "sigmawatch"
+"""Recorded as the owner of shared artifacts; no pack may have this name."""
 
 
 class ArtifactKey(NamedTuple):
@@ -40,6 +43,13 @@ class Artifact:
     """Where in a pack it comes from, relative to the pack's root."""
     seed: bool = False
     """Created where it is absent, then the user's own: never updated, never deleted (custom hooks)."""
+
+    shared: bool = False
+    """Part of sigmawatch rather than of a pack: every pack brings it along, none owns or deletes it."""
+
+    def owner(self, pack: str) -> str:
+        """Return who owns it when `pack` deploys it."""
+        return SHARED_OWNER if self.shared else pack
 
     @property
     def key(self) -> ArtifactKey:

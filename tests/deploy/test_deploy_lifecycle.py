@@ -215,6 +215,19 @@ def test_what_another_pack_owns_is_refused(either: Target) -> None:
     assert either.actions(pipeline("two"), pack="ours") == ["create"], "and never deleted by us"
 
 
+def test_what_packs_share_belongs_to_none_of_them(either: Target) -> None:
+    common = pipeline("common", shared=True)
+    either.deploy(common, pipeline("one"), pack="first")
+    either.deploy(common, pipeline("two"), pack="second")
+    assert either.actions(common, pipeline("one"), pack="first") == ["unchanged", "unchanged"]
+    assert either.actions(common, pipeline("two"), pack="second") == ["unchanged", "unchanged"]
+    assert either.actions(pipeline("two"), pack="second") == ["unchanged"], (
+        "who no longer brings it deletes nothing"
+    )
+    with pytest.raises(UsageError, match="cannot be called"):
+        either.plan(common, pack="sigmawatch")
+
+
 def test_a_lost_registry_is_found_again(either: Target) -> None:
     artifacts = [one for one in bundle() if one.kind != "index_template"]
     either.deploy(*artifacts)

@@ -24,7 +24,7 @@ def _template(name: str, properties: dict[str, object]) -> Artifact:
             "aliases": {name: {}},
         },
     }
-    return Artifact("index_template", name, body, source="alerts/templates.py")
+    return Artifact("index_template", name, body, source="alerts/templates.py", shared=True)
 
 
 def alert_artifacts() -> list[Artifact]:

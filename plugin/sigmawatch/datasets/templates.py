@@ -127,7 +127,7 @@ def base_artifacts(traits: EngineTraits) -> list[Artifact]:
             "mappings": {"dynamic": False, "properties": _properties(base_fields(), traits)},
         },
     }
-    return [Artifact("component_template", BASE_TEMPLATE, body, source="datasets/base.yml")]
+    return [Artifact("component_template", BASE_TEMPLATE, body, source="datasets/base.yml", shared=True)]
 
 
 def artifacts(

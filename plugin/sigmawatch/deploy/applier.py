@@ -250,7 +250,7 @@ class _Run:
             assert change.artifact is not None
             marks = {
                 "managed_by": "sigmawatch",
-                "pack": self._plan.pack,
+                "pack": change.artifact.owner(self._plan.pack),
                 "version": __version__,
                 "release": self._release,
                 "hash": change.sent_hash,
@@ -358,7 +358,7 @@ class _Run:
         return Entry(
             kind=change.key.kind,
             id=change.key.id,
-            pack=self._plan.pack,
+            pack=change.artifact.owner(self._plan.pack),
             version=__version__,
             engine=self._engine,
             sent_hash=change.sent_hash,
@@ -370,7 +370,8 @@ class _Run:
 
     def _intention(self, change: Change) -> Entry:
         before = self._plan.registry.get(change.key)
-        if before is None or before.pack != self._plan.pack:
+        assert change.artifact is not None
+        if before is None or before.pack != change.artifact.owner(self._plan.pack):
             before = dataclasses.replace(self._entry(change, ""), sent_hash="")
         return dataclasses.replace(before, pending=change.sent_hash)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sigmawatch import __version__
-from sigmawatch.artifact import Artifact, ArtifactKey, content_hash
+from sigmawatch.artifact import SHARED_OWNER, Artifact, ArtifactKey, content_hash
 from sigmawatch.deploy.compare import covers
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.deploy.order import waves
 from sigmawatch.deploy.plan import Action, Change, Plan, Refusal
 from sigmawatch.deploy.registry import Entry, read_registry
-from sigmawatch.errors import ContentError, Problem, TargetUnavailable
+from sigmawatch.errors import ContentError, Problem, TargetUnavailable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,9 +44,14 @@ def plan(
     `prune`: plan to delete what the pack owns and the bundle no longer holds; never from an empty bundle.
     `adopt`: plan to take over what has our name and is not ours, instead of refusing it.
 
-    Raises ContentError for an unknown kind, two bodies of one name, or dependencies in a circle; ClusterError
-    when the cluster cannot be read; TargetUnavailable when it lacks the API of a kind.
+    Raises UsageError for a name that no pack may have; ContentError for an unknown kind, two bodies of one name,
+    or dependencies in a circle; ClusterError when the cluster cannot be read; TargetUnavailable when it lacks the
+    API of a kind.
     """
+    if pack == SHARED_OWNER:
+        raise UsageError(
+            f"a pack cannot be called {pack}: that is what all packs share", hint="Rename its folder."
+        )
     bundle = _unique(artifacts)
     kinds = all_kinds()
     ordered = [
@@ -199,8 +204,8 @@ class _Planner:
             return (Action.RECORD, "exists already") if entry is None else (Action.UNCHANGED, "")
         covered = covers(before, after)
         if entry is None:
-            return self._unrecorded(kind.marks_of(live), equal, covered, sent_hash)
-        if entry.pack != self._pack:
+            return self._unrecorded(artifact, kind.marks_of(live), equal, covered, sent_hash)
+        if entry.pack != artifact.owner(self._pack):
             return self._foreign(f"belongs to pack {entry.pack}")
         if entry.pending:
             marked = kind.marks_of(live).get("hash") == sent_hash
@@ -218,11 +223,11 @@ class _Planner:
         return Action.DRIFTED, f"changed outside since {entry.updated}{ours}"
 
     def _unrecorded(
-        self, marks: Mapping[str, str], equal: bool, covered: bool, sent_hash: str
+        self, artifact: Artifact, marks: Mapping[str, str], equal: bool, covered: bool, sent_hash: str
     ) -> tuple[Action, str]:
         """Decide about one that the registry does not know: lost, somebody else's, or by chance the same."""
         owner = marks.get("pack", "")
-        if owner and owner != self._pack:
+        if owner and owner != artifact.owner(self._pack):
             return self._foreign(f"marked as belonging to pack {owner}")
         if equal:
             return Action.RECORD, "exists already, the same"

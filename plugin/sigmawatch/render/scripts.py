@@ -49,6 +49,7 @@ def script_artifacts(*, watcher: bool) -> list[Artifact]:
             id=script_id(name),
             body={"script": {"lang": "painless", "source": source(name)}},
             source=f"render/painless/{name}.painless",
+            shared=True,
         )
         for name in NAMES
         if watcher or name not in WATCHER_ONLY
