@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.alerts.attack import threat
+from sigmawatch.compile.scripted import is_scripted
 from sigmawatch.render.refusal import RenderRefused
 from sigmawatch.render.watch import OVERLAP
 
@@ -85,6 +86,8 @@ def kibana_caveats(plan: DetectionPlan) -> list[str]:
     found = []
     if plan.interval < SHORTEST_INTERVAL:
         found.append(f"evaluated every {SHORTEST_INTERVAL} seconds, not every {plan.interval}")
+    if is_scripted(plan.query):
+        found.append("it needs the stored scripts that `sigmawatch deploy` brings")
     attack = threat(plan.rule.tags)
     if "technique" in attack and "tactic" not in attack:
         names = ", ".join(attack["technique"]["id"])

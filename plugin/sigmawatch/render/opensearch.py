@@ -44,7 +44,7 @@ LIMITS = (
     "alerts are the monitor's own, one for as long as it finds something, not a document for each finding in "
     "sigmawatch-alerts",
     "its second trigger says when it could not see everything; there are no notes in sigmawatch-health",
-    "correlations need the stored scripts that `sigmawatch deploy` brings",
+    "correlations and conditions between fields need the stored scripts that `sigmawatch deploy` brings",
     "each search is a template to OpenSearch, which keeps 100 compiled and compiles 75 in five minutes: with more "
     "monitors raise script.context.template.cache_max_size and .max_compilations_rate",
 )
