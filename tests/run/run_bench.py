@@ -137,6 +137,11 @@ class Bench:
     def alert_ids(self) -> set[str]:
         return {hit["_id"] for hit in self._written(ALERTS)}
 
+    def alerts_taken_back(self) -> int:
+        """Return how many alerts were written and deleted again."""
+        stats = self.cluster.request("GET", f"/{ALERTS}-{self.token}-*/_stats/indexing")
+        return int(stats["_all"]["primaries"]["indexing"]["delete_total"])
+
     def health(self) -> list[tuple[str, str]]:
         """Return rule id and reason of every health note."""
         return sorted(
@@ -156,19 +161,14 @@ class Bench:
 
     # Cleaning -------------------------------------------------------------------------------------------
 
-    def forget_runs(self) -> None:
+    def forget_runs(self, *more: str) -> None:
         """Remove what runs left, but not detections and events."""
-        params = {"ignore_unavailable": "true"}
-        for name in (ALERTS, HEALTH):
-            for hit in self.cluster.request("GET", f"/{name}-{self.token}-*"):
-                self.cluster.request("DELETE", f"/{hit}", params=params)
-        self.cluster.request("DELETE", f"/{CHECKPOINTS}", params=params)
+        written = self.cluster.request("GET", f"/{ALERTS}-{self.token}-*,{HEALTH}-{self.token}-*")
+        names = ",".join([*written, CHECKPOINTS, *more])
+        self.cluster.request("DELETE", f"/{names}", params={"ignore_unavailable": "true"})
 
     def clean(self) -> None:
-        self.forget_runs()
-        params = {"ignore_unavailable": "true"}
-        self.cluster.request("DELETE", f"/{DETECTIONS}", params=params)
-        self.cluster.request("DELETE", f"/{self.index}", params=params)
+        self.forget_runs(DETECTIONS, self.index)
 
 
 def run_through(cluster: Cluster, moments: Iterable[int]) -> list[Tick]:
@@ -199,15 +199,24 @@ def at(moment: int) -> str:
     return iso_time(moment)
 
 
+def _install(cluster: Cluster) -> None:
+    """Install scripts and templates, unless they are there: other tests may have removed theirs."""
+    kinds = all_kinds()
+    wanted = [*script_artifacts(watcher=False), *alert_artifacts()]
+    if any(
+        artifact.id not in kinds[artifact.kind].read_all(cluster, [artifact.id]) for artifact in wanted[::4]
+    ):
+        for artifact in wanted:
+            kinds[artifact.kind].write(cluster, artifact.id, dict(artifact.body))
+
+
 @contextmanager
 def bench_at(url: str, *, shards: int = 2) -> Iterator[Bench]:
     """Prepare a cluster, and remove everything of the test afterwards."""
     with connect(ConnectionSettings(url)) as cluster:
         bench = Bench(cluster)
-        bench.clean()
-        kinds = all_kinds()
-        for artifact in (*script_artifacts(watcher=False), *alert_artifacts()):
-            kinds[artifact.kind].write(cluster, artifact.id, dict(artifact.body))
+        cluster.request("DELETE", f"/{DETECTIONS},{CHECKPOINTS}", params={"ignore_unavailable": "true"})
+        _install(cluster)
         settings = {"number_of_shards": shards, "number_of_replicas": 0}
         cluster.request("PUT", f"/{bench.index}", {"settings": settings, "mappings": _MAPPINGS})
         yield bench

@@ -20,17 +20,18 @@ BROKEN_QUERIES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN_QUERIES)
-def test_a_broken_detection_is_reported_and_stops_no_other(either: Bench, name: str) -> None:
-    query, reason = BROKEN_QUERIES[name]
-    broken = either.plain("broken", query=query)
-    bursts = either.burst("broken bursts", query=query)
+def test_broken_detections_are_reported_and_stop_no_others(either: Bench) -> None:
+    broken = [
+        (plan, reason)
+        for name, (query, reason) in BROKEN_QUERIES.items()
+        for plan in (either.plain(name, query=query), either.burst(f"{name}, often", query=query))
+    ]
     good = either.plain("good")
-    either.deploy(broken, bursts, good, either.burst("good bursts"))
+    either.deploy(*(plan for plan, _ in broken), good, either.burst("good bursts"))
     either.index_events(burst_of(START, every=0))
     tick = either.catch_up(START + MINUTE)
     assert [alert[0] for alert in either.alerts()] == ["good"] * 5 + ["good bursts"]
-    for plan in (broken, bursts):
+    for plan, reason in broken:
         problems = [problem for problem in tick.problems if problem.startswith(f"{plan.rule.title}: ")]
         assert any("failed" in problem and reason in problem for problem in problems), tick.problems
         assert plan.rule.id in {rule for rule, note in either.health() if reason in note}
@@ -125,7 +126,7 @@ def test_alerts_that_could_not_be_written_are_written_when_the_index_is_writable
     index = f"/sigmawatch-alerts-{either.token}-2026.03"
     either.cluster.request("PUT", f"{index}/_settings", {"index.blocks.write": True})
     either.index_events(burst_of(START + 1, every=0))
-    for minute in range(1, 20):
+    for minute in (1, 2, 10, 19):
         tick = either.catch_up(START + minute * MINUTE)
         assert tick.new == 0
         assert any("cannot be written" in problem for problem in tick.problems)
@@ -174,8 +175,8 @@ class Failing:
 
 def test_a_cluster_that_goes_away_at_any_request_loses_nothing(bench: Bench) -> None:
     bench.deploy(bench.plain(), bench.burst())
-    moments = [START, START + MINUTE]
-    bench.index_events(burst_of(START + 1, every=0))
+    moments = [START]
+    bench.index_events(burst_of(START - 1, every=0))
     whole = Failing(bench.cluster, lambda number: False)
     run_through(whole, moments)  # type: ignore[arg-type]
     expected = bench.alert_ids()
@@ -184,7 +185,7 @@ def test_a_cluster_that_goes_away_at_any_request_loses_nothing(bench: Bench) -> 
         bench.forget_runs()
         ticks = run_through(
             Failing(bench.cluster, lambda number, failed=failed: number == failed),  # type: ignore[arg-type]
-            [*moments, START + 2 * MINUTE],
+            [*moments, START + MINUTE],
         )
         assert "connection refused" in [problem for tick in ticks for problem in tick.problems], failed
         assert bench.alert_ids() == expected, failed
@@ -223,6 +224,44 @@ def test_an_answer_with_an_error_of_the_whole_request_is_not_taken_for_an_answer
     with pytest.raises(ClusterError, match="too busy"):
         Runner(Overloaded(bench.cluster, lambda number: False), clock=lambda: START).catch_up()  # type: ignore[arg-type]
     assert bench.checkpoint(bench.plain()) == START - MINUTE
+
+
+BUSY: dict[str, dict[str, Any]] = {
+    "refused": {"status": 429, "error": {"type": "circuit_breaking_exception", "reason": "too large"}},
+    "in part": {
+        "status": 200,
+        "_shards": {
+            "total": 2,
+            "failed": 1,
+            "failures": [{"reason": {"type": "circuit_breaking_exception"}}],
+        },
+        "hits": {"hits": []},
+    },
+}
+
+
+@pytest.mark.parametrize("name", BUSY)
+@pytest.mark.parametrize("times", [1, 3, 4])
+def test_a_search_that_the_cluster_was_too_busy_for_is_sent_again(
+    bench: Bench, name: str, times: int
+) -> None:
+    bench.deploy(bench.plain(), bench.burst())
+    bench.index_events(burst_of(START, every=0))
+    refused = [0]
+
+    class Busy(Failing):
+        def request(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+            answer = super().request(method, path, body, **options)
+            if path == "/_msearch" and refused[0] < times and b"candidate" in body:
+                refused[0] += 1
+                answer["responses"] = [BUSY[name] for _ in answer["responses"]]
+            return answer
+
+    cluster = Busy(bench.cluster, lambda number: False)
+    tick = Runner(cluster, clock=lambda: START + MINUTE).catch_up()  # type: ignore[arg-type]
+    assert refused == [times]
+    assert bool(tick.problems) == (times == 4)
+    assert bench.checkpoint(bench.burst()) == (START if times == 4 else START + MINUTE)
 
 
 # One moment -----------------------------------------------------------------------------------------------

@@ -31,20 +31,27 @@ def test_plain_rules_find_late_events_however_late(either: Bench) -> None:
     assert either.catch_up(START + 2 * MINUTE).new == 0
 
 
-def test_correlations_find_a_burst_that_a_late_event_completes(either: Bench) -> None:
-    either.deploy(either.burst())
-    sources = {f"10.0.1.{number}": delay for number, delay in enumerate(DELAYS)}
-    for source, delay in sources.items():
-        on_time = burst_of(START - delay - 4 * SECOND, 4, ip=source, arrived=START - delay)
-        either.index_events(on_time)
+@pytest.mark.parametrize("delay", DELAYS, ids=lambda delay: f"{delay // SECOND} s")
+def test_correlations_find_a_burst_that_a_late_event_completes(bench: Bench, delay: int) -> None:
+    bench.deploy(bench.burst())
+    bench.index_events(burst_of(START - delay - 4 * SECOND, 4, arrived=START - delay))
+    bench.catch_up(START)
+    assert bench.alerts() == []
+    bench.index_events([event(START - delay, arrived=START + 30 * SECOND)])
+    bench.catch_up(START + MINUTE)
+    assert bench.alerts() == [("burst", at(START - delay), "10.0.0.1")]
+
+
+def test_the_event_that_is_latest_does_not_hide_others(either: Bench) -> None:
+    either.deploy(either.burst(), either.burst("of two", count=2))
     either.catch_up(START)
-    assert either.alerts() == []
-    either.index_events(
-        [event(START - delay, source, arrived=START + 30 * SECOND) for source, delay in sources.items()]
-    )
+    for number, delay in enumerate(DELAYS):
+        either.index_events(burst_of(START - delay, every=0, ip=f"10.0.1.{number}", arrived=START + SECOND))
     either.catch_up(START + MINUTE)
     assert either.alerts() == sorted(
-        ("burst", at(START - delay), source) for source, delay in sources.items()
+        (name, at(START - delay), f"10.0.1.{number}")
+        for name in ("burst", "of two")
+        for number, delay in enumerate(DELAYS)
     )
 
 
@@ -84,6 +91,7 @@ def test_a_reported_burst_that_turns_out_to_begin_earlier_stays_one_alert(bench:
     bench.index_events(burst_of(began, 5, every=0, arrived=START + 2 * MINUTE + SECOND))
     bench.catch_up(START + 3 * MINUTE)
     assert bench.alerts() == reported
+    assert bench.alerts_taken_back() == 0
 
 
 def test_a_reported_burst_that_grows_forwards_and_backwards_by_many_timespans_stays_one_alert(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -43,6 +44,15 @@ def test_a_burst_that_goes_on_for_an_hour_is_one_alert(bench: Bench) -> None:
     bench.index_events(burst_of(START, 360, every=10 * SECOND))
     bench.ticks(*range(START, START + 68 * MINUTE, 4 * MINUTE))
     assert bench.alerts() == [("burst", at(START + 40 * SECOND), "10.0.0.1")]
+
+
+def test_a_burst_that_began_long_before_is_not_reported_as_if_it_began_where_the_view_does(
+    bench: Bench,
+) -> None:
+    bench.deploy(bench.burst())
+    bench.index_events(burst_of(START - 30 * MINUTE, 130, every=14 * SECOND))
+    runner = Runner(bench.cluster)
+    assert [runner.evaluate_at(START - phase * SECOND).new for phase in range(0, 15, 2)] == [0] * 8
 
 
 def test_events_exactly_a_timespan_apart_share_no_window_at_any_tick(bench: Bench) -> None:
@@ -115,7 +125,14 @@ def test_two_runners_at_once_write_each_alert_once(bench: Bench) -> None:
     assert sum(tick.new for tick in ticks) == 330
 
 
-def test_two_runners_that_see_different_parts_of_a_burst_leave_one_alert(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [([0], 4 * SECOND), (range(-180, 1, 10), -140 * SECOND)],
+    ids=["begins a second earlier", "begins minutes earlier"],
+)
+def test_two_runners_that_see_different_parts_of_a_burst_leave_one_alert(
+    bench: Bench, more: Iterable[int], found: int
+) -> None:
     plan = bench.burst()
     bench.deploy(plan)
     bench.index_events(burst_of(START + SECOND))
@@ -130,7 +147,7 @@ def test_two_runners_that_see_different_parts_of_a_burst_leave_one_alert(bench: 
         def request(self, method: str, path: str, body: object = None, **options: object) -> object:
             if path == "/_bulk" and b"sigmawatch-alerts" in bytes(body) and not self.done:  # type: ignore[call-overload]
                 self.done = True
-                bench.index_events([event(START)])
+                bench.index_events([event(START + number * SECOND) for number in more])
                 bench.catch_up(START + MINUTE)
             return bench.cluster.request(method, path, body, **options)  # type: ignore[arg-type]
 
@@ -141,7 +158,7 @@ def test_two_runners_that_see_different_parts_of_a_burst_leave_one_alert(bench: 
     tick = Runner(slow, clock=lambda: START + MINUTE).catch_up()  # type: ignore[arg-type]
     assert slow.done
     assert (tick.new, tick.existing) == (0, 1)
-    assert bench.alerts() == [("burst", at(START + 4 * SECOND), "10.0.0.1")]
+    assert bench.alerts() == [("burst", at(START + found), "10.0.0.1")]
 
 
 def test_the_clock_may_jump_far_ahead_and_back_without_blinding_the_runner(bench: Bench) -> None:

@@ -85,12 +85,15 @@ def _until_told(runner: Runner, report: Callable[[Tick], None], url: str) -> Non
             signal.signal(each, signal.SIG_DFL)
 
     handled = (signal.SIGINT, signal.SIGTERM)
-    for each in handled:
-        signal.signal(each, stop)
-    number = runner.load()
-    errors().print(f"Running {number} detections in {url}; Ctrl-C ends it.", markup=False)
-    runner.run(stop=stopped.wait, on_tick=report)
-    errors().print("Stopped.", markup=False)
+    before = [signal.signal(each, stop) for each in handled]
+    try:
+        number = runner.load()
+        errors().print(f"Running {number} detections in {url}; Ctrl-C ends it.", markup=False)
+        runner.run(stop=stopped.wait, on_tick=report)
+        errors().print("Stopped.", markup=False)
+    finally:
+        for each, handler in zip(handled, before, strict=True):
+            signal.signal(each, handler)
 
 
 class _Json:
