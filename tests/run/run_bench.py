@@ -203,9 +203,8 @@ def _install(cluster: Cluster) -> None:
     """Install scripts and templates, unless they are there: other tests may have removed theirs."""
     kinds = all_kinds()
     wanted = [*script_artifacts(watcher=False), *alert_artifacts()]
-    if any(
-        artifact.id not in kinds[artifact.kind].read_all(cluster, [artifact.id]) for artifact in wanted[::4]
-    ):
+    samples = (wanted[0], wanted[-1])
+    if not all(kinds[one.kind].read_all(cluster, [one.id]) for one in samples):
         for artifact in wanted:
             kinds[artifact.kind].write(cluster, artifact.id, dict(artifact.body))
 
