@@ -193,6 +193,20 @@ def test_the_transform_of_a_watch_raises_the_alerts_of_the_runner(cluster: Clust
     assert transformed(cluster, plan, answer) == wanted
 
 
+def test_groups_beyond_the_page_are_told_even_when_the_page_looks_empty(cluster: Cluster) -> None:
+    body = rendered_search(COUNT)
+    body["aggs"]["groups"]["composite"]["size"] = 1
+    page = cluster.request("POST", f"/{INDEX}/_search", body)
+    page["aggregations"]["groups"]["buckets"] = []
+    assert condition_met(cluster, COUNT, page)
+    (note,) = transformed(cluster, COUNT, page)
+    assert note["event"]["reason"] == "more groups matched than one search returns"
+    body["aggs"]["groups"]["composite"]["size"] = 3
+    whole = cluster.request("POST", f"/{INDEX}/_search", body)
+    assert whole["aggregations"]["groups"]["after_key"] == whole["aggregations"]["last"]["buckets"][0]["key"]
+    assert all(document["event"]["kind"] == "alert" for document in transformed(cluster, COUNT, whole))
+
+
 def test_what_the_search_could_not_see_becomes_a_health_note(cluster: Cluster) -> None:
     answer = cluster.request("POST", f"/{INDEX}/_search", rendered_search(COUNT))
     answer["timed_out"] = True

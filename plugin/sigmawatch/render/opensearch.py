@@ -17,7 +17,7 @@ from sigmawatch.alerts.document import alert_spec
 from sigmawatch.compile.leaves import MAX_STATES
 from sigmawatch.render.refusal import RenderRefused
 from sigmawatch.render.scripts import source
-from sigmawatch.render.search import GROUPS, Moments, event_search, window_search
+from sigmawatch.render.search import Moments, event_search, window_search, with_last_group
 from sigmawatch.render.watch import OVERLAP
 
 if TYPE_CHECKING:
@@ -101,16 +101,7 @@ def _search(plan: DetectionPlan, report: int, groups: int) -> dict[str, Any]:
         body["_source"] = alert_spec(plan, target="opensearch").source_fields()
         return body
     moments = Moments(MOMENT, report, plan.correlation.lookback(), "epoch_millis")
-    body = window_search(plan, moments, size=groups)
-    composite = body["aggs"][GROUPS].get("composite")
-    if composite is not None:
-        # Cheap: only its last group is built. The page of groups is complete if it ends with the same one.
-        backwards = [
-            {name: {"terms": {**each["terms"], "order": "desc"}} for name, each in one.items()}
-            for one in composite["sources"]
-        ]
-        body["aggs"]["last"] = {"composite": {"size": 1, "sources": backwards}}
-    return body
+    return with_last_group(window_search(plan, moments, size=groups))
 
 
 _CLAUSES = ("bool", "exists", "range", "regexp", "script", "term", "terms", "wildcard")

@@ -20,6 +20,7 @@ __all__ = [
     "event_search",
     "group_filter",
     "window_search",
+    "with_last_group",
 ]
 
 EVENT_PAGE = 1000
@@ -228,6 +229,23 @@ def window_search(
         "query": _scope(plan, correlation, time, filters),
         "aggs": _grouped(correlation, windows, after, size),
     }
+
+
+def with_last_group(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a search of groups that also tells which group is the last of all.
+
+    For executors that look at one page only: it holds all groups if it ends with that one. How many are on it says
+    nothing, since the selector drops groups after the page was cut. Cheap: only the one group is built.
+    """
+    composite = body["aggs"][GROUPS].get("composite")
+    if composite is None:
+        return body
+    backwards = [
+        {name: {"terms": {**each["terms"], "order": "desc"}} for name, each in one.items()}
+        for one in composite["sources"]
+    ]
+    last = {"composite": {"size": 1, "sources": backwards}}
+    return body | {"aggs": body["aggs"] | {"last": last}}
 
 
 def _require(plan: DetectionPlan) -> Correlation:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sigmawatch.alerts.document import ALERTS, HEALTH, alert_spec
 from sigmawatch.artifact import Artifact, ArtifactKey
 from sigmawatch.render.scripts import script, script_keys
-from sigmawatch.render.search import Moments, event_search, window_search
+from sigmawatch.render.search import Moments, event_search, window_search, with_last_group
 from sigmawatch.render.target import Target
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ ids of their own making, so seeing an event twice costs nothing."""
 
 WATCH_EVENTS = 1000
 WATCH_GROUPS = 5000
-"""Hits and groups a watch asks for; when an answer is full, the watch raises a health note."""
+"""Hits and groups a watch asks for; where there are more, the watch raises a health note."""
 
 
 def watch_id(plan: DetectionPlan) -> str:
@@ -120,7 +120,8 @@ def watch_body(plan: DetectionPlan, *, namespace: str = "default") -> dict[str, 
         constants: tuple[object, ...] = (plan.query, body["_source"])
     else:
         kind, size = "group", WATCH_GROUPS
-        body = window_search(plan, Moments(SCHEDULED, report, plan.correlation.lookback()), size=size)
+        moments = Moments(SCHEDULED, report, plan.correlation.lookback())
+        body = with_last_group(window_search(plan, moments, size=size))
         constants = (plan.query, *plan.correlation.queries)
     checked = {"kind": kind, "size": size}
     return {
