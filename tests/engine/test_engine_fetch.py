@@ -182,4 +182,3 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_written(tmp_path, li
     assert what in done.stderr
     assert [name for name in left_over(tmp_path) if not name.endswith("thing-1.zip")] == []
     assert not (tmp_path / DISTRIBUTION.home_name).exists()
-
