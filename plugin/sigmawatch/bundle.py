@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sigmawatch.alerts.templates import alert_artifacts
+from sigmawatch.compile.backend import KEYWORD_FIELDS
 from sigmawatch.compile.compiler import CompileContext, Compiled, compile_rules
 from sigmawatch.compile.taxonomy import Binding
 from sigmawatch.datasets import Dataset, EngineTraits, artifacts, base_artifacts, load_datasets
@@ -67,13 +68,25 @@ def compile_context(
     *,
     overrides: Mapping[str, str] | None = None,
     pipelines: tuple[ProcessingPipeline, ...] = (),
+    keyword_fields: Iterable[str] = (),
     root: Path | None = None,
 ) -> CompileContext:
-    """Return what the compiler has to know of the datasets."""
+    """Return what the compiler has to know of the datasets.
+
+    `keyword_fields`: where keywords are searched besides `message`.
+    """
     types: dict[str, str] = {}
     for dataset in datasets:
         types |= dataset.fields
-    return CompileContext(bindings_of(datasets), types, overrides or {}, pipelines, root=root)
+    return CompileContext(
+        bindings_of(datasets),
+        types,
+        overrides or {},
+        pipelines,
+        keyword_fields=tuple(dict.fromkeys([*KEYWORD_FIELDS, *keyword_fields])),
+        without_message=frozenset(dataset.name for dataset in datasets if dataset.body.message == "remove"),
+        root=root,
+    )
 
 
 def compile_pack(pack: Pack) -> tuple[Compiled, list[Dataset]]:

@@ -38,7 +38,13 @@ def compiled(tmp_path: Path, selection: Any, condition: Any = "selection", **mor
     path = tmp_path / "rule.yml"
     path.write_text(yaml.safe_dump(rule, allow_unicode=True), encoding="utf-8")
     binding = Binding("flow.test", "logs-flow.test-*", {"category": "firewall", "product": "test"})
-    return compile_rules(load_rules([path]), CompileContext((binding,), overrides=TYPES))
+    context = CompileContext(
+        (binding,),
+        overrides=TYPES,
+        without_message=frozenset({"flow.test"}),
+        placeholders={"admins": ["root", "adm*", *map(str, range(6))], "site": ["a.b"]},
+    )
+    return compile_rules(load_rules([path]), context)
 
 
 def ranges(*spelled: str) -> Any:
@@ -49,6 +55,14 @@ def ranges(*spelled: str) -> Any:
         last = last + ":".join(["ffff"] * (8 - last.count(":"))) if last.endswith(":") else last
         found.append({"range": {"source.ip": {"gte": first, "lte": last}}})
     return found[0] if len(found) == 1 else {"bool": {"should": found, "minimum_should_match": 1}}
+
+
+def wildcard(value: str) -> Any:
+    return {"wildcard": {"user.name": {"value": value, "case_insensitive": True}}}
+
+
+def term(value: str) -> Any:
+    return {"term": {"user.name": {"value": value, "case_insensitive": True}}}
 
 
 def query(tmp_path: Path, selection: Any, condition: Any = "selection", **more: Any) -> Any:
@@ -166,8 +180,10 @@ def test_a_value_becomes_the_query_that_suits_its_field(
         ({"user.name|fieldref": "app.when"}, "only one of them is a date"),
         ({"app.when|fieldref|contains": "app.when"}, "fieldref with app.when"),
         ({"user.name|hour": 5}, "hour of user.name"),
-        ({"user.name|expand": "%admins%"}, "placeholder"),
-        (["word"], "keyword"),
+        ({"user.name|expand": "%nobody%"}, "placeholder %nobody% is not defined; give its values"),
+        ({"user.name|expand|contains": "%admins%%admins%%admins%%admins%%admins%"}, "more than 10000 values"),
+        ({"|hour": [5]}, "name the field of the date"),
+        ({"|fieldref": ["a"]}, "it needs a field"),
     ],
 )
 def test_what_has_no_exact_query_is_refused_with_the_reason(
@@ -205,24 +221,139 @@ def test_conditions_keep_their_precedence(tmp_path: Path) -> None:
 
 
 def test_a_list_of_values_is_any_of_them_and_all_means_all(tmp_path: Path) -> None:
-    one, two = ({"term": {"user.id": value}} for value in "12")
-    any_of = {"bool": {"should": [one, two], "minimum_should_match": 1}}
-    assert query(tmp_path, {"user.id": ["1", "2"]}) == any_of
+    assert query(tmp_path, {"user.id": ["1", "2"]}) == {"terms": {"user.id": ["1", "2"]}}
     found = query(tmp_path, {"user.id|contains|all": ["1", "2"]})
     wildcards = [{"wildcard": {"user.id": {"value": f"*{value}*"}}} for value in "12"]
     assert found == {"bool": {"filter": wildcards}}
 
 
 def test_a_list_of_maps_is_any_of_them(tmp_path: Path) -> None:
-    one, two = ({"term": {"user.id": value}} for value in "12")
-    found = query(tmp_path, [{"user.id": "1"}, {"user.id": "2"}])
+    one, two = {"term": {"user.id": "1"}}, {"term": {"user.name": "2"}}
+    found = query(tmp_path, [{"user.id": "1"}, {"user.name": "2"}])
     assert found == {"bool": {"should": [one, two], "minimum_should_match": 1}}
 
 
 def test_several_conditions_are_alternatives(tmp_path: Path) -> None:
-    found = query(tmp_path, {"user.id": "1"}, ["selection", "b"], b={"user.id": "2"})
-    one, two = ({"term": {"user.id": value}} for value in "12")
+    found = query(tmp_path, {"user.id": "1"}, ["selection", "b"], b={"user.name": "2"})
+    one, two = {"term": {"user.id": "1"}}, {"term": {"user.name": "2"}}
     assert found == {"bool": {"should": [one, two], "minimum_should_match": 1}}
+
+
+def test_placeholders_stand_for_their_values_and_these_are_alternatives_even_under_all(
+    tmp_path: Path,
+) -> None:
+    found = query(tmp_path, {"user.name|expand|all|contains": ["%site%", "x%site%y"]})
+    wildcards = [
+        {"wildcard": {"user.name": {"value": value, "case_insensitive": True}}}
+        for value in ("*a.b*", "*xa.by*")
+    ]
+    assert found == {"bool": {"filter": wildcards}}
+    found = query(tmp_path, {"user.name|expand": ["%admins%"]})
+    assert found["bool"]["should"] == [
+        {"term": {"user.name": {"value": "root", "case_insensitive": True}}},
+        {"wildcard": {"user.name": {"value": "adm*", "case_insensitive": True}}},
+        {"terms": {"user.name": list("012345")}},
+    ]
+    assert (
+        query(tmp_path, {"user.name|re|expand": "^%site%$"})["regexp"]["user.name"]["value"] == "a[^\n]b\n?"
+    )
+
+
+def regexp(value: str, *, cased: bool = False) -> Any:
+    folded = {} if cased else {"case_insensitive": True}
+    limits = {"flags": "NONE", "max_determinized_states": 100_000}
+    return {"regexp": {"user.name": {"value": value, **folded, **limits}}}
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        # Few stay as they are.
+        ({"user.name|contains": ["a", "b", "a"]}, [wildcard("*a*"), wildcard("*b*")]),
+        ({"user.name|contains": list("abcda")}, [regexp(".*(a|b|c|d).*")]),
+        ({"user.name|endswith": ["a", "b", "c", "d.*"[:2]]}, [regexp(r".*(a|b|c|d\.)")]),
+        ({"user.name|startswith": list("a(c1")}, [regexp(r"(a|\(|c|1).*")]),
+        ({"user.name": list("abcd")}, [regexp("(a|b|c|d)")]),
+        # What walks all terms stays apart from what seeks, and what has wildcards within from both.
+        (
+            {"user.name": ["*a", "*b*", "*c", "*d", "x*", "y", "p*q", "p?"]},
+            [regexp(".*(a|c|d)|.*(b).*"), wildcard("x*"), term("y"), wildcard("p*q"), wildcard("p?")],
+        ),
+        ({"user.name|cased|contains": list("abcd")}, [regexp(".*(a|b|c|d).*", cased=True)]),
+        (
+            {"user.name|contains": ["a", "é1", "É2", "é.3", "É[4", "é?"]},
+            [
+                wildcard("*a*"),
+                regexp(r".*([Éé]1|[Éé]2|[Éé]\.3|[Éé]\[4).*", cased=True),
+                {"regexp": {"user.name": {"value": ".*[Éé]..*", "flags": "NONE"}}},
+            ],
+        ),
+        # Values without letters, and fields that are no text.
+        ({"user.name": ["1", "2", "a", "2"]}, [{"terms": {"user.name": ["1", "2"]}}, term("a")]),
+        ({"app.size": [1, 2, "3", "x"]}, [{"terms": {"app.size": [1, 2, 3]}}]),
+        (
+            {"source.ip": ["10.0.0.1", "10.0.0.2", "x"], "source.ip|cidr": ["10.1.0.0/16", "10.2.0.0/16"]},
+            None,
+        ),
+        (
+            {"app.when": ["2026-01-01", "2026-01-02"]},
+            [{"term": {"app.when": "2026-01-01"}}, {"term": {"app.when": "2026-01-02"}}],
+        ),
+        (
+            {"app.flat.a": list("abcd")},
+            [{"term": {"app.flat.a": {"value": value, "case_insensitive": True}}} for value in "abcd"],
+        ),
+    ],
+)
+def test_long_alternatives_are_joined(tmp_path: Path, selection: Any, expected: Any) -> None:
+    found = query(tmp_path, selection)
+    if expected is None:
+        terms, networks = found["bool"]["filter"]
+        assert terms == {"terms": {"source.ip": ["10.0.0.1", "10.0.0.2"]}}
+        assert len(networks["bool"]["should"]) == 2
+    else:
+        assert found == (
+            expected[0] if len(expected) == 1 else {"bool": {"should": expected, "minimum_should_match": 1}}
+        )
+
+
+def test_thousands_of_alternatives_are_few_clauses_of_a_size_that_engines_take(tmp_path: Path) -> None:
+    values = [f"C:\\dir.{number}\\é" if number % 100 == 0 else f"\\f{number}.exe" for number in range(5000)]
+    found = query(tmp_path, {"user.name|endswith": values})["bool"]["should"]
+    texts = [each["regexp"]["user.name"]["value"] for each in found]
+    assert len(texts) < 200
+    assert max(map(len, texts)) <= 1000
+    found = query(tmp_path, {"app.size": list(range(70_000))})["bool"]["should"]
+    assert [len(each["terms"]["app.size"]) for each in found] == [65_536, 70_000 - 65_536]
+
+
+def test_more_clauses_than_engines_take_are_refused(tmp_path: Path) -> None:
+    found = compiled(tmp_path, {"user.name": [f"a*{number}" for number in range(1100)]})
+    assert "1100 clauses" in found.errors[0].message
+
+
+def test_keywords_are_searched_in_the_message(tmp_path: Path) -> None:
+    found = compiled(tmp_path, ["Error", "a*b", 5]).plans[0].query
+    wildcards = [
+        {"wildcard": {"message.keyword": {"value": "*Error*", "case_insensitive": True}}},
+        {"wildcard": {"message.keyword": {"value": "*5*"}}},
+        {"wildcard": {"message.keyword": {"value": "*a*b*", "case_insensitive": True}}},
+    ]
+    assert found == {"bool": {"should": wildcards, "minimum_should_match": 1}}
+    found = compiled(tmp_path, {"|all": ["1", "2"]}).plans[0].query
+    assert [each["wildcard"]["message.keyword"]["value"] for each in found["bool"]["filter"]] == [
+        "*1*",
+        "*2*",
+    ]
+    found = compiled(tmp_path, {"|re": ["a+"]}).plans[0].query
+    assert found["regexp"]["message.keyword"]["value"] == ".*a+.*"
+
+
+def test_keywords_for_a_dataset_without_message_are_warned_of(tmp_path: Path) -> None:
+    found = compiled(tmp_path, ["Error"], logsource={"category": "firewall"})
+    assert [problem.message for problem in found.problems] == [
+        "keywords find nothing in flow.test, which keeps no message"
+    ]
 
 
 def test_a_log_source_that_a_dataset_serves_limits_the_rule_to_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -280,6 +281,61 @@ CASES = {
     "any of several dates": Case(
         {"when|day": 2}, [{"when": ["2026-01-01", "2026-01-02"]}], [{"when": ["2026-01-01", "2026-01-03"]}]
     ),
+    "a keyword, somewhere in the message": Case(
+        ["Err?r", "b*d", 404],
+        [{"message": "an ERROR\n occurred"}, {"message": "abcde"}, {"message": "x1404x"}],
+        [{"message": "err"}, {"name": "error"}, {"message": "db"}, MISSING],
+    ),
+    "all keywords": Case(
+        {"|all": ["failed", "root"]},
+        [{"message": "root: FAILED"}],
+        [{"message": "root"}, {"message": "failed"}],
+    ),
+    "keywords with regard to case": Case(
+        {"|cased": ["Error"]}, [{"message": "an Error."}], [{"message": "an error."}]
+    ),
+    "keywords that are expressions": Case(
+        {"|re": ["er+or$"]}, [{"message": "an errror"}], [{"message": "eor"}, {"message": "error."}]
+    ),
+    "not a keyword": Case(
+        ["error"], [{"message": "fine"}, MISSING], [{"message": "error"}], condition="not selection"
+    ),
+    "keywords or a field": Case(
+        ["error"],
+        [{"message": "error"}, {"size": 1}],
+        [{"size": 2}],
+        condition="selection or b",
+        more={"b": {"size": 1}},
+    ),
+    "many values of a list": Case(
+        {"name|contains": ["a.c", "B[", "\\x", "{1}", "é", "中"]},
+        [{"name": value} for value in ("xA.Cx", "b[", "\\X", "{1}", "É", "中文", "line\nA.C\nline")],
+        [{"name": value} for value in ("abc", "b{", "x", "[1]", "11", "e", "")] + [MISSING],
+    ),
+    "many values with and without wildcards around": Case(
+        {"name": ["*ab", "*cd", "*ef", "*gh*", "ij*", "kl*", "mn*", "op*", "q", "r", "s", "t", "u*v"]},
+        [{"name": value} for value in ("xAB", "CD", "gh", "xGHx", "ij", "IJx", "opx", "q", "T", "uxv", "UV")],
+        [{"name": value} for value in ("abx", "cdx", "xij", "xop", "qx", "xt", "uvx", "")] + [MISSING],
+    ),
+    "many cased values": Case(
+        {"name|cased|contains": ["Ab", "cd", "1", "É", "x"]},
+        [{"name": value} for value in ("xAbx", "cd", "1", "É", "x")],
+        [{"name": value} for value in ("ab", "CD", "é", "X")],
+    ),
+    "many letters that look like one another": Case(
+        {"name": ["kk", "ss", "ii", "[a", "z@"]},
+        [{"name": value} for value in ("KK", "sS", "II", "[A", "Z@")],
+        [{"name": value} for value in ("ßß", "ıı", "İİ", "{a", "z`")],
+    ),
+    "many numbers and addresses": Case(
+        [
+            {"size": [1, 2, 3, "4", "x"]},
+            {"ip": ["10.0.0.1", "::1", "y"]},
+            {"ip|cidr": ["10.1.0.0/16", "10.2.0.0/16"]},
+        ],
+        [{"size": 1}, {"size": 4}, {"ip": "10.0.0.1"}, {"ip": "::1"}, {"ip": "10.2.3.4"}],
+        [{"size": 5}, {"ip": "10.0.0.2"}, {"ip": "10.3.0.0"}, {"name": "1"}],
+    ),
     "text that is no address matches nothing": Case(
         {"ip": ["*-*", "host"]}, [], [{"ip": "10.0.0.1"}, MISSING]
     ),
@@ -319,6 +375,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     properties: dict[str, Any] = {name: mapping_of(name, kind, traits) for name, kind in FIELDS.items()}
     for artifact in script_artifacts(watcher=False):
         client.request("PUT", f"/_scripts/{artifact.id}", artifact.body)
+    properties["message"] = mapping_of("message", "match_only_text", traits)
     properties["case"] = {"type": "keyword"}
     client.request("PUT", f"/{INDEX}", {"mappings": {"dynamic": False, "properties": properties}})
     lines = []
@@ -347,6 +404,35 @@ def query_of(case: Case, folder: Path) -> Any:
     path.write_text(yaml.safe_dump(rule, allow_unicode=True), encoding="utf-8")
     (plan,) = compile_rules(load_rules([path]), CompileContext(overrides=FIELDS)).require()
     return plan.query
+
+
+def test_thousands_of_values_find_what_each_of_them_finds(cluster: Cluster, tmp_path: Path) -> None:
+    dice = random.Random(5)
+    texts = ["".join(dice.choice("abAB.\\[é1") for _ in range(dice.randint(3, 9))) for _ in range(3000)]
+    values = [text.replace("\\", "\\\\") for text in texts]
+    shapes = {
+        "": str.__eq__,
+        "contains": str.__contains__,
+        "startswith": str.startswith,
+        "endswith": str.endswith,
+    }
+    events = ["".join(dice.choice("abAB.\\[éÉ1") for _ in range(dice.randint(3, 20))) for _ in range(500)]
+    lines = []
+    for number, event in enumerate([*events, *texts[:50]]):
+        document = {"name": event, "case": "thousands"}
+        lines += [orjson.dumps({"index": {"_id": f"thousands {number}"}}), orjson.dumps(document)]
+    cluster.request("POST", f"/{INDEX}/_bulk", b"\n".join(lines) + b"\n", params={"refresh": "true"})
+    for shape, holds in shapes.items():
+        selection = {f"name|{shape}".rstrip("|"): values}
+        query = {
+            "bool": {"filter": [{"term": {"case": "thousands"}}, query_of(Case(selection, [], []), tmp_path)]}
+        }
+        hits = cluster.request("POST", f"/{INDEX}/_search", {"size": 1000, "query": query})["hits"]["hits"]
+        lowered = [text.lower() for text in texts]
+        meant = {
+            event for event in [*events, *texts[:50]] if any(holds(event.lower(), text) for text in lowered)
+        }
+        assert {hit["_source"]["name"] for hit in hits} == meant, shape
 
 
 @pytest.mark.parametrize("name", CASES)

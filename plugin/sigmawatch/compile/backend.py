@@ -19,32 +19,44 @@ from sigma.conversion.base import Backend
 from sigma.conversion.state import ConversionState
 from sigma.types import (
     SigmaBool,
+    SigmaCasedString,
     SigmaCIDRExpression,
     SigmaCompareExpression,
+    SigmaExpansion,
     SigmaFieldReference,
     SigmaNumber,
+    SigmaQueryExpression,
     SigmaRegularExpression,
     SigmaString,
     SigmaTimestampPart,
+    SpecialChars,
 )
 
 from sigmawatch.compile import leaves, scripted
 from sigmawatch.compile.correlations import build_correlation
 from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes
 from sigmawatch.compile.leaves import Refused
+from sigmawatch.compile.merge import MAX_CLAUSES, clauses, shortened
+from sigmawatch.compile.placeholders import expanded
 from sigmawatch.compile.plan import DetectionPlan, Query
 from sigmawatch.compile.regex import lucene_expressions
 from sigmawatch.compile.ruleinfo import DEFAULT_INTERVAL, interval_of, rule_info
 from sigmawatch.compile.taxonomy import bound_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from sigma.correlations import SigmaCorrelationRule
     from sigma.processing.pipeline import ProcessingPipeline
     from sigma.rule import SigmaRule
 
-__all__ = ["DEFAULT_INDICES", "QueryBackend"]
+__all__ = ["DEFAULT_INDICES", "KEYWORD_FIELDS", "QueryBackend"]
+
+_USES_KEYWORDS = "sigmawatch_keywords"
+"""Set in the state of a conversion that met a keyword."""
+
+KEYWORD_FIELDS = ("message",)
+"""Fields that hold the whole event as text, in which keywords are searched."""
 
 DEFAULT_INDICES = "logs-*"
 """Searched where no dataset is known to hold a rule's log source."""
@@ -69,11 +81,17 @@ class QueryBackend(Backend):
         *,
         types: FieldTypes | None = None,
         default_indices: str = DEFAULT_INDICES,
+        keyword_fields: Sequence[str] = KEYWORD_FIELDS,
+        without_message: Collection[str] = (),
+        placeholders: Mapping[str, Sequence[str]] | None = None,
         **backend_options: Any,
     ) -> None:
         super().__init__(processing_pipeline, collect_errors, **backend_options)
         self.types = types or FieldTypes()
         self.default_indices = default_indices
+        self.keyword_fields = tuple(keyword_fields)
+        self.without_message = frozenset(without_message)
+        self.placeholders = placeholders or {}
 
     # Rules ----------------------------------------------------------------------------------------------
 
@@ -90,12 +108,19 @@ class QueryBackend(Backend):
         pipeline.apply(rule)
         state = ConversionState(processing_state=dict(pipeline.state))
         queries = [self.convert_condition(cond.parsed, state) for cond in rule.detection.parsed_condition]
-        query = leaves.any_of([found for found in queries if found is not None])
+        query = shortened(leaves.any_of([found for found in queries if found is not None]), self.types)
+        if clauses(query) > MAX_CLAUSES:
+            raise Refused(
+                f"{clauses(query)} clauses that cannot be joined; engines take {MAX_CLAUSES} in a search"
+            )
         bindings = bound_datasets(state.processing_state)
         warnings: tuple[str, ...] = ()
         if bindings:
             scope: Query = {"terms": {"event.dataset": [binding.dataset for binding in bindings]}}
             query = leaves.all_of([scope, query])
+            deaf = sorted({binding.dataset for binding in bindings} & self.without_message)
+            if deaf and state.processing_state.get(_USES_KEYWORDS):
+                warnings = (f"keywords find nothing in {', '.join(deaf)}, which keeps no message",)
         else:
             warnings = (f"no dataset serves the log source {_spell(rule)}; searching {self.default_indices}",)
         plan = DetectionPlan(
@@ -156,17 +181,18 @@ class QueryBackend(Backend):
 
     def convert_condition_field_eq_val_str(self, cond: Condition, state: ConversionState) -> Query:
         """Convert a string, case-insensitively."""
-        value = cast("SigmaString", cond.value)
-        return leaves.string(*self._field(cond), value, cased=False)
+        return self._string(self._field(cond), cast("SigmaString", cond.value))
 
     def convert_condition_field_eq_val_str_case_sensitive(
-        self,
-        cond: Condition,
-        state: ConversionState,
+        self, cond: Condition, state: ConversionState
     ) -> Query:
         """Convert a string of the `cased` modifier."""
-        value = cast("SigmaString", cond.value)
-        return leaves.string(*self._field(cond), value, cased=True)
+        return self._string(self._field(cond), cast("SigmaString", cond.value))
+
+    def _string(self, field: tuple[str, FieldKind], value: SigmaString) -> Query:
+        cased = isinstance(value, SigmaCasedString)
+        values = expanded(value, self.placeholders)
+        return _any_of([leaves.string(*field, each, cased=cased) for each in values])
 
     def convert_condition_field_eq_val_num(self, cond: Condition, state: ConversionState) -> Query:
         """Convert a number."""
@@ -209,14 +235,16 @@ class QueryBackend(Backend):
 
     def convert_condition_field_eq_val_re(self, cond: Condition, state: ConversionState) -> Query:
         """Convert a regular expression, which is searched for in the value."""
-        value = cast("SigmaRegularExpression", cond.value)
-        name, kind = self._field(cond)
+        return self._regular(self._field(cond), cast("SigmaRegularExpression", cond.value))
+
+    def _regular(self, field: tuple[str, FieldKind], value: SigmaRegularExpression) -> Query:
+        name, kind = field
         if kind is not FieldKind.KEYWORD:
-            raise Refused(f"regular expression on {cond.field}, which is a {kind} field, not keyword")
+            raise Refused(f"regular expression on {name}, which is a {kind} field, not keyword")
         flags = sorted(flag.name[0].lower() for flag in value.flags)
         flags = ["s" if flag == "d" else flag for flag in flags]
-        expressions = lucene_expressions(str(value.regexp), flags)
-        return leaves.regular(name, expressions)
+        texts = [str(each) for each in expanded(value.regexp, self.placeholders, raw=True)]
+        return _any_of([leaves.regular(name, lucene_expressions(text, flags)) for text in texts])
 
     def convert_condition_field_eq_val_timestamp_part(self, cond: Condition, state: ConversionState) -> Query:
         """Convert minute, hour, day, week, month, year."""
@@ -243,14 +271,42 @@ class QueryBackend(Backend):
 
     # Keywords -------------------------------------------------------------------------------------------
 
-    def _refuse_keyword(self, cond: ConditionValueExpression, state: ConversionState) -> Query:
-        raise Refused(
-            f"keyword {cond.value}: no field yet holds the whole event and can be searched; name a field"
-        )
+    def convert_condition_val(self, cond: ConditionValueExpression, state: ConversionState) -> Query:
+        """Convert a keyword: a text somewhere in the event, whatever its field.
 
-    convert_condition_val_str = _refuse_keyword
-    convert_condition_val_num = _refuse_keyword
-    convert_condition_val_re = _refuse_keyword
+        The event as text is what `keyword_fields` hold, by default `message`, in which our datasets keep the
+        line that they got. A keyword is contained in one of them, in either case unless `cased`, with `*` and
+        `?` as wildcards; a regular expression is searched for; of several with `all` each is in some field.
+        """
+        state.processing_state = {**state.processing_state, _USES_KEYWORDS: True}
+        match cond.value:
+            case SigmaExpansion(values=values):
+                each = [
+                    self.convert_condition_val(ConditionValueExpression(value), state) for value in values
+                ]
+                return _any_of(each)
+            case SigmaTimestampPart():
+                raise Refused("keyword that is a part of a date: name the field of the date")
+            case SigmaString() | SigmaNumber() | SigmaRegularExpression() | SigmaQueryExpression():
+                found: Query = super().convert_condition_val(cond, state)
+                return found
+        raise Refused(f"keyword of type {type(cond.value).__name__}: it needs a field")
+
+    def convert_condition_val_str(self, cond: ConditionValueExpression, state: ConversionState) -> Query:
+        """Convert a text that some field contains."""
+        anything = SpecialChars.WILDCARD_MULTI
+        value = anything + cast("SigmaString", cond.value) + anything
+        return _any_of([self._string(self._searched(name), value) for name in self.keyword_fields])
+
+    def convert_condition_val_num(self, cond: ConditionValueExpression, state: ConversionState) -> Query:
+        """Convert a number, which is a text like any other."""
+        text = ConditionValueExpression(SigmaString(str(cond.value)))
+        return self.convert_condition_val_str(text, state)
+
+    def convert_condition_val_re(self, cond: ConditionValueExpression, state: ConversionState) -> Query:
+        """Convert a regular expression that is searched for in every field."""
+        value = cast("SigmaRegularExpression", cond.value)
+        return _any_of([self._regular(self._searched(name), value) for name in self.keyword_fields])
 
     def convert_condition_query_expr(self, cond: ConditionValueExpression, state: ConversionState) -> Query:
         """Refuse query fragments."""
@@ -276,6 +332,11 @@ class QueryBackend(Backend):
     convert_correlation_value_median_rule = _correlation
     convert_correlation_extended_temporal_rule = _correlation
     convert_correlation_extended_temporal_ordered_rule = _correlation
+
+
+def _any_of(queries: list[Query]) -> Query:
+    """Return alternatives, of which there may be none."""
+    return leaves.any_of(queries) if queries else leaves.MATCH_NONE
 
 
 def _spell(rule: SigmaRule) -> str:

@@ -9,7 +9,7 @@ from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.processing.pipeline import ProcessingPipeline
 
-from sigmawatch.compile.backend import DEFAULT_INDICES, QueryBackend
+from sigmawatch.compile.backend import DEFAULT_INDICES, KEYWORD_FIELDS, QueryBackend
 from sigmawatch.compile.fieldtypes import FieldTypes
 from sigmawatch.compile.leaves import Refused
 from sigmawatch.compile.taxonomy import Binding, ecs_pipeline
@@ -38,6 +38,12 @@ class CompileContext:
     pipelines: tuple[ProcessingPipeline, ...] = ()
     """Processing pipelines of the user's, applied before ours."""
     default_indices: str = DEFAULT_INDICES
+    keyword_fields: tuple[str, ...] = KEYWORD_FIELDS
+    """Fields that hold the whole event as text, in which keywords are searched."""
+    without_message: frozenset[str] = frozenset()
+    """Datasets whose documents keep no message, so that keywords find nothing there."""
+    placeholders: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Values of the placeholders that rules use with `expand`, e.g. names of administrators."""
     root: Path | None = None
     """Sources are named relative to this folder."""
 
@@ -102,6 +108,9 @@ def _backend(context: CompileContext) -> QueryBackend:
         pipeline,
         types=FieldTypes(context.overrides, context.dataset_types),
         default_indices=context.default_indices,
+        keyword_fields=context.keyword_fields,
+        without_message=context.without_message,
+        placeholders=context.placeholders,
     )
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "any_of",
     "cidr",
     "comparison",
+    "escaped",
     "exists",
     "none_of",
     "number",
@@ -80,11 +81,12 @@ def exists(field: str) -> Query:
 def _parts(value: SigmaString) -> list[Part]:
     parts: list[Part] = []
     for part in value.s:
-        if not isinstance(part, (str, SpecialChars)):
-            raise Refused(f"placeholder {part!r} was not replaced; a processing pipeline has to do that")
+        assert isinstance(part, (str, SpecialChars)), "placeholders are replaced before"
         if part == SpecialChars.WILDCARD_MULTI and parts and parts[-1] == SpecialChars.WILDCARD_MULTI:
             continue
-        if part != "":
+        if isinstance(part, str) and parts and isinstance(last := parts[-1], str):
+            parts[-1] = last + part
+        elif part != "":
             parts.append(part)
     return parts
 
@@ -170,6 +172,11 @@ def _wildcard(parts: list[Part]) -> str:
 _REGEXP_SPECIAL = frozenset('.?+*|{}[]()"\\#@&<>~^$-')
 
 
+def escaped(text: str) -> str:
+    """Return a text as a Lucene regular expression that matches it."""
+    return "".join(f"\\{char}" if char in _REGEXP_SPECIAL else char for char in text)
+
+
 def _either_case(parts: list[Part]) -> str:
     """Return a Lucene regular expression that matches the parts whatever their case."""
     out = []
@@ -182,8 +189,7 @@ def _either_case(parts: list[Part]) -> str:
             assert isinstance(part, str)
             for char in part:
                 forms = sorted({form for form in (char, char.lower(), char.upper()) if len(form) == 1})
-                escaped = [f"\\{form}" if form in _REGEXP_SPECIAL else form for form in forms]
-                out.append(escaped[0] if len(escaped) == 1 else f"[{''.join(escaped)}]")
+                out.append(escaped(char) if len(forms) == 1 else f"[{''.join(forms)}]")
     return "".join(out)
 
 
@@ -258,12 +264,15 @@ def truth(field: str, kind: FieldKind, value: bool) -> Query:
             return MATCH_NONE
 
 
-def regular(field: str, expressions: list[str]) -> Query:
-    """Return the query for values that match one of these expressions of Lucene's syntax as a whole."""
-    found: list[Query] = [
-        {"regexp": {field: {"value": text, "flags": "NONE", "max_determinized_states": MAX_STATES}}}
-        for text in expressions
-    ]
+def regular(field: str, expressions: list[str], *, cased: bool = True) -> Query:
+    """Return the query for values that match one of these expressions of Lucene's syntax as a whole.
+
+    Without `cased`, letters of ASCII match in either case. (For engines with Lucene 10, the Kelvin sign is then a
+    k and the long s an s, as Unicode has it.)
+    """
+    folded = {} if cased else {"case_insensitive": True}
+    limits = {"flags": "NONE", "max_determinized_states": MAX_STATES}
+    found: list[Query] = [{"regexp": {field: {"value": text, **folded, **limits}}} for text in expressions]
     return any_of(found) if found else MATCH_NONE
 
 

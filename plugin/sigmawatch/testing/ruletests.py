@@ -17,6 +17,7 @@ import orjson
 from sigmawatch.alerts.document import alert_spec
 from sigmawatch.bundle import compile_context
 from sigmawatch.compile.compiler import compile_rules
+from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes
 from sigmawatch.compile.scripted import is_scripted
 from sigmawatch.errors import ContentError, Problem, Severity
 from sigmawatch.pack.layout import rule_files
@@ -244,7 +245,12 @@ def _compile(
         rules = load_rules([*file.rules, *borrowed])
         more = [path for path in library.missing_bases(rules) if path not in borrowed]
         borrowed = [*borrowed, *more] if more else []
-    context = compile_context(datasets, overrides=file.mapping, pipelines=file.pipelines)
+    context = compile_context(
+        datasets,
+        overrides=file.mapping,
+        pipelines=file.pipelines,
+        keyword_fields=_text_fields(file, datasets),
+    )
     compiled = compile_rules(rules, context)
     compiled.require()
     own = {path.as_posix() for path in file.rules}
@@ -253,6 +259,18 @@ def _compile(
         raise ContentError([Problem("no rule in it raises alerts", file.rules[0], 1, code="rule-test")])
     found = [problem for problem in compiled.problems if problem.severity is Severity.WARNING]
     return plans, found
+
+
+def _text_fields(file: RuleTestFile, datasets: Sequence[Dataset]) -> list[str]:
+    """Return the fields of a test's own events in which a keyword may stand: events need not have a message."""
+    declared: dict[str, str] = {}
+    for dataset in datasets:
+        declared |= dataset.fields
+    types = FieldTypes(file.mapping, declared)
+    names = {name for case in file.cases for event in case.events for name, _ in _flat(event)}
+    return sorted(
+        name for name in names if types.is_searchable(name) and types.kind(name) is FieldKind.KEYWORD
+    )
 
 
 def _load(workspace: Workspace, runs: Sequence[_Run], datasets: Mapping[str, Dataset]) -> None:
