@@ -11,7 +11,7 @@ from sigmawatch.compile.compiler import CompileContext, Compiled, compile_rules
 from sigmawatch.compile.taxonomy import Binding
 from sigmawatch.datasets import Dataset, EngineTraits, artifacts, base_artifacts, load_datasets
 from sigmawatch.errors import Problem, TargetUnavailable
-from sigmawatch.pack.layout import Pack, rule_files
+from sigmawatch.pack.layout import Pack, builtin_pack, rule_files
 from sigmawatch.pack.rules import load_rules
 from sigmawatch.render.detection import detection_artifact
 from sigmawatch.render.scripts import script_artifacts
@@ -35,6 +35,7 @@ __all__ = [
     "choose_target",
     "compile_context",
     "compile_pack",
+    "known_datasets",
     "traits_of",
 ]
 
@@ -90,10 +91,21 @@ def compile_context(
 
 
 def compile_pack(pack: Pack) -> tuple[Compiled, list[Dataset]]:
-    """Load and compile a pack. Raises ContentError for datasets that are invalid; rules keep their problems."""
-    datasets = load_datasets(pack.ingest_pipelines)
+    """Load and compile a pack; return its own datasets, too.
+
+    Its rules may be about built-in datasets as well. Raises ContentError for datasets that are invalid; rules keep
+    their problems.
+    """
+    own = load_datasets(pack.ingest_pipelines)
     rules = load_rules(rule_files([pack.rules]))
-    return compile_rules(rules, compile_context(datasets, root=pack.root)), datasets
+    return compile_rules(rules, compile_context(known_datasets(own), root=pack.root)), own
+
+
+def known_datasets(own: Iterable[Dataset]) -> list[Dataset]:
+    """Return the built-in datasets and those of a pack, which win over built-in ones of the same name."""
+    found = {dataset.name: dataset for dataset in load_datasets(builtin_pack().ingest_pipelines)}
+    found |= {dataset.name: dataset for dataset in own}
+    return [found[name] for name in sorted(found)]
 
 
 def choose_target(wanted: Target | None, features: Features) -> Target:

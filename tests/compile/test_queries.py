@@ -174,6 +174,7 @@ def test_a_value_becomes_the_query_that_suits_its_field(
         ({"event.original|contains": "a"}, "not indexed"),
         ({"event.original|exists": True}, "not indexed"),
         ({"user.name|gt": 5}, "no numeric field"),
+        ({"user.name": 2**53 + 1}, "beyond 2^53"),
         ({"source.ip|re": "a+"}, "regular expression on source.ip"),
         ({"user.name|re": "a(?=b)"}, "a(?=b)"),
         ({"user.name|fieldref": "app.text"}, "fieldref with app.text"),

@@ -236,7 +236,12 @@ def _ip(field: str, parts: list[Part], plain: str | None) -> Query:
 
 
 def number(field: str, kind: FieldKind, value: float) -> Query:
-    """Return the query for `field: 22`. A number that the type cannot hold matches nothing."""
+    """Return the query for `field: 22`. A number that the type cannot hold matches nothing.
+
+    Raises Refused for whole numbers that pySigma has rounded on the way (it reads them as floats as well).
+    """
+    if isinstance(value, float) and value.is_integer() and abs(value) >= 2**53:
+        raise Refused(f"{value:.0f} in {field} is beyond 2^53 and may have been rounded; write it in quotes")
     whole = not isinstance(value, float) or value.is_integer()
     match kind:
         case FieldKind.INTEGER:

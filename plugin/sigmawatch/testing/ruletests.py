@@ -20,8 +20,7 @@ from sigmawatch.compile.compiler import compile_rules
 from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes
 from sigmawatch.compile.scripted import is_scripted
 from sigmawatch.errors import ContentError, Problem, Severity
-from sigmawatch.pack.layout import rule_files
-from sigmawatch.pack.rules import RuleSet, load_rules
+from sigmawatch.pack.library import RuleLibrary
 from sigmawatch.render.search import Moments
 from sigmawatch.render.target import Target
 from sigmawatch.run.evaluate import Job, Outcome, evaluate
@@ -120,7 +119,7 @@ def prepare_rule_tests(
     failed: list[TestResult] = []
     warnings: list[Problem] = []
     runs: list[_Run] = []
-    library = _Library(roots)
+    library = RuleLibrary(roots)
     for path in paths:
         found, invalid, noticed = _prepare(path, datasets, library, keyword)
         runs += found
@@ -160,34 +159,8 @@ def run_rule_tests(
     return sorted(results, key=lambda result: prepared.order.get(result.path or Path(), 0))
 
 
-class _Library:
-    """Rules below some folders, by the names and ids that correlations refer to them by."""
-
-    def __init__(self, roots: Sequence[Path]) -> None:
-        self._roots = roots
-        self._files: dict[str, Path] | None = None
-
-    def missing_bases(self, rules: RuleSet) -> list[Path]:
-        """Return files that define what the rule set refers to and lacks."""
-        wanted = {
-            problem.message.split("'")[1]
-            for problem in rules.problems
-            if problem.code == "unknown-rule" and "'" in problem.message
-        }
-        if not wanted:
-            return []
-        if self._files is None:
-            self._files = {}
-            loaded = load_rules(rule_files([root for root in self._roots if root.is_dir()]))
-            for item in loaded.rules:
-                for key in (item.rule.name, str(item.rule.id or "")):
-                    if key:
-                        self._files.setdefault(key, item.document.path)
-        return sorted({self._files[name] for name in wanted if name in self._files})
-
-
 def _prepare(
-    path: Path, datasets: Sequence[Dataset], library: _Library, keyword: str | None
+    path: Path, datasets: Sequence[Dataset], library: RuleLibrary, keyword: str | None
 ) -> tuple[list[_Run], list[TestResult], list[Problem]]:
     """Return the tests of a file that can run, results of those that cannot, and warnings."""
     everything = keyword is None or keyword in path.as_posix()
@@ -236,15 +209,10 @@ def _listed(error: ContentError) -> str:
 def _compile(
     file: RuleTestFile,
     datasets: Sequence[Dataset],
-    library: _Library,
+    library: RuleLibrary,
 ) -> tuple[tuple[DetectionPlan, ...], list[Problem]]:
     """Compile the rules of a test; only the plans of its own files count, not those of borrowed bases."""
-    rules = load_rules(file.rules)
-    borrowed = library.missing_bases(rules)
-    while borrowed:
-        rules = load_rules([*file.rules, *borrowed])
-        more = [path for path in library.missing_bases(rules) if path not in borrowed]
-        borrowed = [*borrowed, *more] if more else []
+    rules = library.load(file.rules)
     context = compile_context(
         datasets,
         overrides=file.mapping,
@@ -454,8 +422,10 @@ def _moments(plan: DetectionPlan, at: int | None) -> Moments:
         return Moments(END_OF_TIME, END_OF_TIME, 0)
     if plan.correlation is None:
         return Moments(at, plan.interval * 1000 + LATE, 0)
-    # One millisecond more, so that the window includes the event at its very beginning.
-    return Moments(at, plan.correlation.root.lookback() + 1, 0)
+    # Only events of the window that ends there decide, and before it those of inner correlations. One millisecond
+    # more, so that the window includes the event at its very beginning.
+    root = plan.correlation.root
+    return Moments(at, root.timespan + 1, root.lookback() - root.timespan)
 
 
 def _result(run: _Run, seconds: float) -> TestResult:

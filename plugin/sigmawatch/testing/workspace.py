@@ -251,6 +251,9 @@ class _Renaming:
                 body = body.replace(old, new)
         return self._cluster.request(method, path, body, **options)
 
+    def scan(self, *arguments: Any, **options: Any) -> Any:
+        return self._cluster.scan(*arguments, **options)
+
 
 def _renamed(artifact: Artifact, all_of_them: Sequence[Artifact], prefix: str) -> Artifact:
     """Return the artifact under a prefix, its references to the others too."""

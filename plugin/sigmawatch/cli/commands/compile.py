@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from sigmawatch.bundle import compile_context
+from sigmawatch.bundle import compile_context, known_datasets
 from sigmawatch.cli.content import datasets_around, rules_at
 from sigmawatch.cli.options import open_pack, pack_option
 from sigmawatch.cli.terminal import counted, errors, print_problems
@@ -73,7 +73,7 @@ def command(
     """
     if pack_path is not None or not paths:
         pack = open_pack(pack_path)
-        datasets = load_datasets(pack.ingest_pipelines)
+        datasets = known_datasets(load_datasets(pack.ingest_pipelines))
         files = rules_at(list(paths) or [pack.rules])
     else:
         datasets = datasets_around(paths)

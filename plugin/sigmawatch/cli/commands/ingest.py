@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from sigmawatch.bundle import known_datasets
 from sigmawatch.cli.options import (
     connection_options,
     format_option,
@@ -51,7 +52,7 @@ def command(
       sigmawatch ingest --dataset flow.aws_vpc --url http://127.0.0.1:9200 flows.log.gz
     """
     pack = open_pack(pack_path)
-    known = {dataset.name: dataset for dataset in load_datasets(pack.ingest_pipelines)}
+    known = {dataset.name: dataset for dataset in known_datasets(load_datasets(pack.ingest_pipelines))}
     if name not in known:
         raise UsageError(f"unknown dataset {name}", hint=f"Known: {', '.join(sorted(known))}")
     found: dict[str, Loaded] = {}
