@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,3 +185,27 @@ def test_a_pack_of_ones_own_needs_no_more_than_a_rule_and_not_a_broken_one(
     emptied = sigmawatch("deploy", "--yes", *options, tmp_path / "pack")
     assert emptied.code == 2
     assert f"{rule}:1: error: no rule in it" in emptied.err
+
+
+@pytest.mark.engine
+def test_a_pack_of_ones_own_lives_beside_the_built_in_one_and_uses_its_datasets(
+    cluster_url: str, tmp_path: Path
+) -> None:
+    text = rule_text("event.action: reject", "category: network, service: connection", head="name: my_reject")
+    write(tmp_path / "pack/rules/r.yml", text)
+    own = ["--pack", tmp_path / "pack"]
+    for pack in ([], own, []):
+        done = sigmawatch("deploy", "--yes", "--url", cluster_url, *pack)
+        assert done.code == 0, done.err
+        assert "no dataset serves" not in done.err
+    for pack in ([], own):
+        assert sigmawatch("plan", "--detailed-exitcode", "--url", cluster_url, *pack).code == 0
+
+    log = write(tmp_path / "flow.log", LINE)
+    assert sigmawatch("ingest", "--dataset", "flow.aws_vpc", "--url", cluster_url, log).code == 0
+    with connect(ConnectionSettings(cluster_url)) as cluster:
+        cluster.request("POST", "/_refresh")
+    ran = sigmawatch("run", "--once", "--at", "2026-03-01T10:01:00Z", "--format", "json", "--url", cluster_url)
+    (alert,) = json.loads(ran.out)["created"]
+    assert alert["rule"]["id"] == "my_reject"
+    assert alert["source"]["ip"] == "203.0.113.9"
