@@ -205,7 +205,9 @@ def test_a_pack_of_ones_own_lives_beside_the_built_in_one_and_uses_its_datasets(
     assert sigmawatch("ingest", "--dataset", "flow.aws_vpc", "--url", cluster_url, log).code == 0
     with connect(ConnectionSettings(cluster_url)) as cluster:
         cluster.request("POST", "/_refresh")
-    ran = sigmawatch("run", "--once", "--at", "2026-03-01T10:01:00Z", "--format", "json", "--url", cluster_url)
+    ran = sigmawatch(
+        "run", "--once", "--at", "2026-03-01T10:01:00Z", "--format", "json", "--url", cluster_url
+    )
     (alert,) = json.loads(ran.out)["created"]
     assert alert["rule"]["id"] == "my_reject"
     assert alert["source"]["ip"] == "203.0.113.9"

@@ -36,7 +36,7 @@ from sigmawatch.compile import leaves, scripted
 from sigmawatch.compile.correlations import build_correlation
 from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes
 from sigmawatch.compile.leaves import Refused
-from sigmawatch.compile.merge import MAX_CLAUSES, clauses, shortened
+from sigmawatch.compile.merge import MAX_CLAUSES, MAX_PATTERNS, clauses, pattern_size, shortened
 from sigmawatch.compile.placeholders import expanded
 from sigmawatch.compile.plan import DetectionPlan, Query
 from sigmawatch.compile.regex import lucene_expressions
@@ -112,6 +112,12 @@ class QueryBackend(Backend):
         if clauses(query) > MAX_CLAUSES:
             raise Refused(
                 f"{clauses(query)} clauses that cannot be joined; engines take {MAX_CLAUSES} in a search"
+            )
+        size = pattern_size(query)
+        if size > MAX_PATTERNS:
+            raise Refused(
+                f"patterns of {size:,} characters in one search, of which a node would have to hold the automata all "
+                f"at once; at most {MAX_PATTERNS:,} are compiled, so divide the rule"
             )
         bindings = bound_datasets(state.processing_state)
         warnings: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sigmawatch.compile.fieldtypes import FieldTypes
     from sigmawatch.compile.plan import Query
 
-__all__ = ["FEWEST", "MAX_CLAUSES", "MAX_TERMS", "clauses", "shortened"]
+__all__ = ["FEWEST", "MAX_CLAUSES", "MAX_PATTERNS", "MAX_TERMS", "clauses", "pattern_size", "shortened"]
 
 FEWEST = 4
 """Patterns from which on they are joined: fewer are easier to read, and cost no more."""
@@ -31,6 +31,10 @@ MAX_TERMS = 65_536
 
 MAX_CLAUSES = 1000
 """Clauses of one query; OpenSearch takes 1,024, of which time range and filters need some."""
+
+MAX_PATTERNS = 50_000
+"""Characters of all patterns of one query. An engine holds all their automata at once, about 2 kB of heap for each
+character: a rule with 235,000 of them ended an OpenSearch node of 512 MB, and one of 1 GB."""
 
 _VALUE_KINDS = frozenset(
     {FieldKind.KEYWORD, FieldKind.FLATTENED, FieldKind.INTEGER, FieldKind.FLOAT, FieldKind.IP}
@@ -58,6 +62,19 @@ def clauses(query: Any) -> int:
     if found is None:
         return 1
     return sum(clauses(each) for value in found.values() if isinstance(value, list) for each in value)
+
+
+def pattern_size(query: Any) -> int:
+    """Return how many characters the patterns of a query have together."""
+    inner = query.get("bool")
+    if inner is not None:
+        return sum(
+            pattern_size(each) for value in inner.values() if isinstance(value, list) for each in value
+        )
+    for kind in ("regexp", "wildcard"):
+        if kind in query:
+            return sum(len(leaf["value"]) for leaf in query[kind].values())
+    return 0
 
 
 @dataclass(frozen=True)
