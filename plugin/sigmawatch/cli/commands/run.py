@@ -39,7 +39,7 @@ SHOWN = 50
 def command(
     once: bool, at: str | None, rules: tuple[str, ...], output_format: str, **connection: Any
 ) -> None:
-    """Execute the deployed detections on schedule and write their alerts.
+    """Execute the deployed detections and write alerts.
 
     For clusters without Watcher. Keeps a checkpoint for each rule in the cluster: however often it is killed
     and restarted, no alert is lost and none written twice. It runs until it is interrupted.
