@@ -142,12 +142,13 @@ def test_made_expressions_find_what_they_mean_or_are_refused(cluster: Cluster) -
         (r"(a)\1", "back-reference"),
         ("a++b", "possessive"),
         ("(?>a+)b", "atomic"),
-        (r"a\bb?", "word boundary"),
+        (r"a\b[b-]?", "word boundary"),
         (r".\b.", "word boundary"),
         ("(^a)+", "repeated anchor"),
         ("a^b", "middle"),
         ("(", "cannot be read"),
         ("a" * 1001, "characters long"),
+        ("ab.{2,64}cd.{2,64}ef", "too many states"),
     ],
 )
 def test_what_lucene_cannot_say_is_refused(pattern: str, reason: str) -> None:

@@ -81,13 +81,59 @@ def _address(digits: str, filler: str) -> str:
     return str(ipaddress.IPv6Address(int(digits.ljust(32, filler), 16)))
 
 
-def network_expression(network: ipaddress.IPv4Network) -> str:
-    """Return a Lucene regular expression for the canonical spellings of a network's addresses."""
-    pairs = zip(network.network_address.packed, network.broadcast_address.packed, strict=True)
-    return "\\.".join(_octets(low, high) for low, high in pairs)
+def network_expression(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
+    """Return a Lucene regular expression for how the addresses of a network are spelled.
+
+    IPv4 canonically; IPv6 in every spelling, as far as one expression tells: the fixed groups must not be zero, for
+    which there are abbreviations, or it is one address with one run of zeros. Raises Undecidable for others.
+    """
+    first, last = network.network_address.packed, network.broadcast_address.packed
+    if isinstance(network, ipaddress.IPv4Network):
+        return "\\.".join(_octets(low, high) for low, high in zip(first, last, strict=True))
+    groups = [
+        (int.from_bytes(first[at : at + 2], "big"), int.from_bytes(last[at : at + 2], "big"))
+        for at in range(0, 16, 2)
+    ]
+    if network.prefixlen == 128:
+        return _host([low for low, _ in groups])
+    fixed = [pair for pair in groups if pair != (0, 0xFFFF)]
+    if not fixed or any(low == 0 for low, _ in fixed):
+        raise Undecidable(str(network))
+    return ":".join(_group(low, high) for low, high in fixed) + ":[0-9a-fA-F:.]*"
 
 
 def _octets(low: int, high: int) -> str:
     if (low, high) == (0, 255):
         return _ANY_OCTET
     return str(low) if low == high else f"({'|'.join(map(str, range(low, high + 1)))})"
+
+
+def _group(low: int, high: int) -> str:
+    """Return the spellings of a group of IPv6; a range is all groups that begin with the same bits."""
+    pairs = zip(f"{low:04x}", f"{high:04x}", strict=True)
+    digits = [_digit(int(one, 16), int(other, 16)) for one, other in pairs]
+    # Zeros in front may be left out.
+    zeros = next(at for at, digit in enumerate([*digits, ""]) if digit != "0")
+    return (f"0{{0,{zeros}}}" if zeros else "") + "".join(digits[zeros:])
+
+
+def _digit(low: int, high: int) -> str:
+    """Return an expression for one hexadecimal digit in a range."""
+    if (low, high) == (0, 15):
+        return "[0-9a-fA-F]"
+    spelled = sorted({form for n in range(low, high + 1) for form in (f"{n:x}", f"{n:X}")})
+    return spelled[0] if len(spelled) == 1 else f"[{''.join(spelled)}]"
+
+
+def _host(groups: list[int]) -> str:
+    """Return the spellings of one IPv6 address that has at most one run of zeros."""
+    runs = _runs(at for at, group in enumerate(groups) if group == 0)
+    if len(runs) > 1:
+        raise Undecidable(str(groups))
+    if not runs:
+        return ":".join(_group(group, group) for group in groups)
+    ((begin, end),) = runs
+    before, after = groups[:begin], groups[end + 1 :]
+    spelled = "[0:]*" if before and after else "[0:]+"
+    head = "".join(f"{_group(group, group)}:" for group in before)
+    return head + spelled + "".join(f":{_group(group, group)}" for group in after)

@@ -284,16 +284,19 @@ def regular(field: str, expressions: list[str], *, cased: bool = True) -> Query:
 def cidr(field: str, kind: FieldKind, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> Query:
     """Return the query for addresses within a network.
 
-    On a keyword field, IPv4 addresses are told by their canonical spelling. Raises Refused on fields that hold
-    no addresses, and for IPv6 on keyword fields.
+    On a keyword field, addresses are told by how they are spelled. Raises Refused on fields that hold no addresses,
+    and where zeros of IPv6 can be abbreviated in too many ways.
     """
     if kind is FieldKind.IP:
         return {"term": {field: str(network)}}
     if kind is not FieldKind.KEYWORD:
         raise Refused(f"cidr on {field}, which is a {kind} field; map it as ip")
-    if isinstance(network, ipaddress.IPv6Network):
-        raise Refused(f"cidr on {field}, a keyword field: an IPv6 address has many spellings; map it as ip")
-    return regular(field, [network_expression(network)])
+    try:
+        return regular(field, [network_expression(network)])
+    except Undecidable:
+        raise Refused(
+            f"cidr {network} on {field}, a keyword field: too many spellings; map it as ip"
+        ) from None
 
 
 def comparison(field: str, kind: FieldKind, operator: str, value: float) -> Query:

@@ -2,7 +2,8 @@
 
 Every wildcard of its own walks the terms of a field once more, and engines refuse more than 1,024 clauses. So
 patterns on one field are joined into regular expressions, `.*(a|b|c).*`, as long as engines take them, and
-values that are compared as they are into `terms`. Measured on 3,000 rules, that halves the engine's work.
+values that are compared as they are into `terms`. Measured on 3,000 rules, that halves the engine's work. So many
+patterns that a node could not hold their automata are looked up by a stored script, which knows them by their length.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sigmawatch.compile.fieldtypes import FieldKind
 from sigmawatch.compile.leaves import MATCH_NONE, any_of, escaped, regular
 from sigmawatch.compile.regex import LUCENE_MAX_LENGTH
+from sigmawatch.compile.scripted import any_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +23,16 @@ if TYPE_CHECKING:
     from sigmawatch.compile.fieldtypes import FieldTypes
     from sigmawatch.compile.plan import Query
 
-__all__ = ["FEWEST", "MAX_CLAUSES", "MAX_PATTERNS", "MAX_TERMS", "clauses", "pattern_size", "shortened"]
+__all__ = [
+    "FEWEST",
+    "MAX_CLAUSES",
+    "MAX_EXPRESSIONS",
+    "MAX_PATTERNS",
+    "MAX_TERMS",
+    "clauses",
+    "pattern_size",
+    "shortened",
+]
 
 FEWEST = 4
 """Patterns from which on they are joined: fewer are easier to read, and cost no more."""
@@ -35,6 +46,9 @@ MAX_CLAUSES = 1000
 MAX_PATTERNS = 50_000
 """Characters of all patterns of one query. An engine holds all their automata at once, about 2 kB of heap for each
 character: a rule with 235,000 of them ended an OpenSearch node of 512 MB, and one of 1 GB."""
+
+MAX_EXPRESSIONS = 20_000
+"""Characters of patterns on one field from which on they are looked up instead."""
 
 _VALUE_KINDS = frozenset(
     {FieldKind.KEYWORD, FieldKind.FLATTENED, FieldKind.INTEGER, FieldKind.FLOAT, FieldKind.IP}
@@ -88,6 +102,15 @@ class _Pattern:
     after: bool
     """Whether anything may follow."""
     cased: bool
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\\(.)", r"\1", self.expression, flags=re.DOTALL)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it stands for one text, in ASCII letters of either case, or exactly."""
+        return escaped(self.text) == self.expression
 
     @property
     def affixes(self) -> tuple[str, str]:
@@ -205,6 +228,11 @@ def _expressions(name: str, group: _Group) -> list[Query]:
     patterns: list[_Pattern] = list(dict.fromkeys(group.values))
     if len(patterns) < FEWEST:
         return list({str(query): query for query in group.queries}.values())
+    cased = patterns[0].cased
+    found: list[Query] = []
+    if sum(_length(pattern.expression) for pattern in patterns) > MAX_EXPRESSIONS:
+        found = _lookups(name, [pattern for pattern in patterns if pattern.is_plain], cased=cased)
+        patterns = [pattern for pattern in patterns if not pattern.is_plain]
     pieces: list[str] = []
     left = []
     for affixes in dict.fromkeys(pattern.affixes for pattern in patterns):
@@ -213,10 +241,29 @@ def _expressions(name: str, group: _Group) -> list[Query]:
         fitting = [text for pattern in same if _length(text := pattern.expression) <= room]
         left += [pattern for pattern in same if _length(pattern.expression) > room]
         pieces += [f"{affixes[0]}({'|'.join(part)}){affixes[1]}" for part in _parts(fitting, room)]
-    found = ["|".join(part) for part in _parts(pieces, LUCENE_MAX_LENGTH)]
-    cased = patterns[0].cased
+    found += [regular(name, ["|".join(part)], cased=cased) for part in _parts(pieces, LUCENE_MAX_LENGTH)]
     long = [query for query, value in zip(group.queries, group.values, strict=True) if value in left]
-    return [regular(name, [text], cased=cased) for text in found] + long
+    return found + long
+
+
+def _lookups(name: str, patterns: list[_Pattern], *, cased: bool) -> list[Query]:
+    """Return script queries for texts, one for each way in which a value may hold one of them."""
+    found = []
+    for (before, after), how in _HOW.items():
+        texts = [pattern.text for pattern in patterns if (pattern.before, pattern.after) == (before, after)]
+        if texts:
+            found.append(
+                any_text(name, texts if cased else [text.lower() for text in texts], how, cased=cased)
+            )
+    return found
+
+
+_HOW = {
+    (True, True): "contains",
+    (False, True): "startswith",
+    (True, False): "endswith",
+    (False, False): "equals",
+}
 
 
 def _parts(texts: Iterable[str], room: int) -> list[list[str]]:

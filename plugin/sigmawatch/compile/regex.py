@@ -18,6 +18,7 @@ from re import _constants as op  # type: ignore[attr-defined]  # the parser's ow
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.compile.determinize import Part, determinized
 from sigmawatch.compile.leaves import Refused
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ LUCENE_MAX_LENGTH = 1000
 """`index.max_regex_length`: longer expressions are refused by the engine."""
 
 MAX_ALTERNATIVES = 200
+
+MAX_UNROLLED = 8
+"""Repetitions of what holds an anchor are written out up to this many."""
 
 Ranges = tuple[tuple[int, int], ...]
 """Code points as sorted, disjoint, inclusive ranges."""
@@ -286,12 +290,13 @@ def _branches(node: _Node, pattern: str) -> list[tuple[_Node, ...]]:
                 if len(found) > MAX_ALTERNATIVES:
                     break
         case _Repeat(item, least, most) if _has_edge(item):
-            if (least, most) == (0, 1):
-                found = [(), *_branches(item, pattern)]
-            else:
+            if most is None or most > MAX_UNROLLED:
                 raise Refused(
                     f"regular expression {pattern[:80]!r}: a repeated anchor has no counterpart in Lucene"
                 )
+            found = []
+            for times in range(least, most + 1):
+                found += _branches(_Sequence((item,) * times), pattern)
         case _:
             found = [(node,)]
     if len(found) > MAX_ALTERNATIVES:
@@ -329,14 +334,75 @@ def _anchored(branch: tuple[_Node, ...], pattern: str) -> str | None:
         if beside is None:
             return None
         suffix = beside
-    inner = []
     for position, item in enumerate(items):
-        if isinstance(item, _Edge):
-            if not _decided(item, items[:position], items[position + 1 :], pattern):
-                return None
-        else:
-            inner.append(_write(item))
-    return prefix + "".join(inner) + suffix
+        if isinstance(item, _Edge) and not _decided(item, items[:position], items[position + 1 :], pattern):
+            return None
+    prefix, inner, suffix = _trimmed(prefix, [item for item in items if not isinstance(item, _Edge)], suffix)
+    if prefix.endswith(_ANY) and any(map(_counts, inner)) and determinized(_sets(inner)) > MAX_EFFORT:
+        raise Refused(
+            f"regular expression {pattern[:80]!r}: a gap of so many characters after what may begin anywhere takes "
+            f"too many states; name a shorter gap, or .*"
+        )
+    return prefix + "".join(map(_write, inner)) + suffix
+
+
+MAX_EFFORT = 100_000
+"""What the states of an expression may cost as `determinized` counts; engines give up at about a million."""
+
+_FEW = 8
+"""Repetitions of at most this many characters cannot make many states."""
+
+
+def _counts(node: _Node) -> bool:
+    """Whether an expression counts the repetitions of a set of characters, and many of them."""
+    match node:
+        case _Repeat(item, least, most):
+            many = max(least, most or 0) > _FEW
+            return (many and not (isinstance(item, _Chars) and _is_single(item))) or _counts(item)
+        case _Sequence(inner) | _Choice(inner):
+            return any(map(_counts, inner))
+    return False
+
+
+def _is_single(chars: _Chars) -> bool:
+    return len(chars.ranges) == 1 and chars.ranges[0][0] == chars.ranges[0][1]
+
+
+def _sets(items: Sequence[_Node]) -> Part:
+    """Return an expression in the terms of `determinize`."""
+
+    def part(node: _Node) -> Part:
+        match node:
+            case _Chars(ranges):
+                return Part("chars", ranges=ranges)
+            case _Sequence(inner):
+                return Part("sequence", tuple(map(part, inner)))
+            case _Choice(inner):
+                return Part("choice", tuple(map(part, inner)))
+            case _Repeat(item, least, most):
+                return Part("repeat", (part(item),), least=least, most=most)
+        raise AssertionError(node)
+
+    return Part("sequence", tuple(map(part, items)))
+
+
+def _trimmed(prefix: str, items: list[_Node], suffix: str) -> tuple[str, list[_Node], str]:
+    """Return an expression without what repetitions beside `.*` add: their least number says the same.
+
+    A first run of characters of one set, of any start, is found from where it begins: there is only one such place
+    in a row of them, while every other would be a state of its own.
+    """
+    while prefix == _ANY and items and isinstance(first := items[0], _Repeat) and first.least != first.most:
+        items = [*([_Repeat(first.item, first.least, first.least)] if first.least else []), *items[1:]]
+    while suffix == _ANY and items and isinstance(last := items[-1], _Repeat) and last.least != last.most:
+        items = [*items[:-1], *([_Repeat(last.item, last.least, last.least)] if last.least else [])]
+    run = items[0] if items else None
+    if prefix == _ANY and isinstance(run, _Repeat) and isinstance(run.item, _Chars) and run.least > 1:
+        others = _complement(run.item.ranges)
+        prefix = f"({_ANY}{_write_chars(others)})?" if others else ""
+        most = run.least if len(items) == 1 and suffix == _ANY else None
+        items = [_Repeat(run.item, run.least, most), *items[1:]]
+    return prefix, items, suffix
 
 
 def _beside(edge: _Edge, neighbour: Ranges | None, outside: str, pattern: str, *, before: bool) -> str | None:
@@ -377,26 +443,41 @@ def _kind(ranges: Ranges | None) -> bool | None:
 
 def _first(items: Sequence[_Node]) -> Ranges | None:
     """Return which characters a sequence can begin with; None when it can be empty or holds an edge there."""
-    return _rim(items[0], first=True) if items else None
+    return _certain(_rim(_Sequence(tuple(items)), first=True))
 
 
 def _last(items: Sequence[_Node]) -> Ranges | None:
-    return _rim(items[-1], first=False) if items else None
+    return _certain(_rim(_Sequence(tuple(items)), first=False))
 
 
-def _rim(node: _Node, *, first: bool) -> Ranges | None:
+def _certain(rim: tuple[Ranges, bool] | None) -> Ranges | None:
+    return None if rim is None or rim[1] else rim[0]
+
+
+def _rim(node: _Node, *, first: bool) -> tuple[Ranges, bool] | None:
+    """Return the characters at one end of an expression, and whether it can be empty; None where an edge stands."""
     match node:
         case _Chars(ranges):
-            return ranges
+            return ranges, False
         case _Repeat(item, least, _):
-            return _rim(item, first=first) if least > 0 else None
+            rim = _rim(item, first=first)
+            return None if rim is None else (rim[0], rim[1] or least == 0)
         case _Sequence(items):
-            return _rim(items[0 if first else -1], first=first) if items else None
+            found: list[Ranges] = []
+            for item in items if first else items[::-1]:
+                rim = _rim(item, first=first)
+                if rim is None:
+                    return None
+                found.append(rim[0])
+                if not rim[1]:
+                    return _union(found), False
+            return _union(found), True
         case _Choice(options):
             rims = [_rim(option, first=first) for option in options]
-            return (
-                None if any(rim is None for rim in rims) else _union(rim for rim in rims if rim is not None)
-            )
+            known = [rim for rim in rims if rim is not None]
+            if len(known) < len(rims):
+                return None
+            return _union(rim[0] for rim in known), any(rim[1] for rim in known)
     return None
 
 
@@ -418,6 +499,8 @@ def _write(node: _Node) -> str:
 
 
 def _write_count(least: int, most: int | None) -> str:
+    if (least, most) == (1, 1):
+        return ""
     if (least, most) == (0, None):
         return "*"
     if (least, most) == (1, None):

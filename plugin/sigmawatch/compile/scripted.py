@@ -10,7 +10,7 @@ from sigmawatch.compile.leaves import Refused
 if TYPE_CHECKING:
     from sigmawatch.compile.plan import Query
 
-__all__ = ["date_part", "field_reference", "is_scripted"]
+__all__ = ["any_text", "date_part", "field_reference", "is_scripted"]
 
 _TEXTUAL = frozenset({FieldKind.KEYWORD, FieldKind.IP, FieldKind.INTEGER})
 """Kinds whose values have one spelling, which can be looked into."""
@@ -45,6 +45,21 @@ def field_reference(left: tuple[str, FieldKind], right: tuple[str, FieldKind], h
     if FieldKind.DATE in kinds and len(kinds) > 1:
         raise Refused(f"fieldref between {left[0]} and {right[0]}: only one of them is a date")
     return _script("field-reference", {"field": left[0], "other": right[0], "how": how})
+
+
+def any_text(field: str, texts: list[str], how: str, *, cased: bool) -> Query:
+    """Return the query for values that hold any of many texts, at a cost that does not depend on how many they are.
+
+    `how`: equals, startswith, endswith or contains. Without `cased`, the texts are in lower case.
+    """
+    params = {
+        "field": field,
+        "texts": dict.fromkeys(texts, True),
+        "lengths": sorted({len(text.encode("utf-16-le")) // 2 for text in texts}),
+        "how": how,
+        "cased": cased,
+    }
+    return _script("any-text", params)
 
 
 def date_part(field: str, kind: FieldKind, part: str, operator: str, value: float) -> Query:

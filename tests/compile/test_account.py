@@ -1,0 +1,38 @@
+"""The account of a folder of rules, as a maintainer asks for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+RULE = """\
+title: T
+name: rule_{number}
+logsource: {{category: test}}
+detection:
+  selection: {{{item}}}
+  condition: selection
+"""
+SCRIPT = Path(__file__).parents[2] / "scripts" / "account"
+
+
+def test_an_account_counts_rules_and_groups_refusals_by_their_reason(tmp_path: Path) -> None:
+    items = ["a: b", "a|expand: '%x%'", "b|expand: '%y%'", "a|nosuch: b"]
+    for number, item in enumerate(items):
+        (tmp_path / f"{number}.yml").write_text(RULE.format(number=number, item=item), encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, SCRIPT, tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"COLUMNS": "200"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    words = [line.replace("│", " ").split() for line in ran.stdout.splitlines()]
+    assert [row for row in words if row[:1] in (["files"], ["rules"], ["compiled"])] == [
+        ["files", "4"],
+        ["rules", "3"],
+        ["compiled", "1"],
+    ]
+    assert [row[-1] for row in words if row[:3] == ["placeholder", "…", "is"]] == ["2"]
