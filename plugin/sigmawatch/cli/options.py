@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
+from sigmawatch.config.model import NAMESPACE
 from sigmawatch.errors import UsageError
 from sigmawatch.pack.layout import Pack, builtin_pack
 
@@ -21,8 +21,6 @@ __all__ = [
     "open_pack",
     "pack_option",
 ]
-
-_NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}", re.ASCII)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -87,7 +85,7 @@ def namespace_option(what: str) -> Decorator:
 
 def _checked_namespace(ctx: click.Context, param: click.Parameter, value: str) -> str:
     """Return a namespace that can end the name of an index."""
-    if not _NAMESPACE.fullmatch(value):
+    if not NAMESPACE.fullmatch(value):
         raise click.BadParameter(
             f"{value!r} must begin with a lower-case letter or digit and have no others but - _ .", ctx, param
         )

@@ -27,11 +27,13 @@ class Reader:
     """Where problems go; shared by all readers of a file."""
     keys: tuple[str | int, ...] = field(default=())
     """The way from the top of the file to the value."""
+    code: str = "dataset"
+    """Code of problems that have none of their own."""
 
-    def problem(self, message: str, *, hint: str = "", code: str = "dataset") -> None:
+    def problem(self, message: str, *, hint: str = "", code: str = "") -> None:
         """Note that something is wrong with this value."""
         line = self.document.line_of(*self.keys) if self.keys else self.document.start_line
-        self.problems.append(Problem(message, self.document.path, line, hint, code=code))
+        self.problems.append(Problem(message, self.document.path, line, hint, code=code or self.code))
 
     @property
     def name(self) -> str:
@@ -40,7 +42,7 @@ class Reader:
 
     def at(self, key: str | int) -> Reader:
         """Return the reader of a member, which must exist."""
-        return Reader(self.document, self.data[key], self.problems, (*self.keys, key))
+        return Reader(self.document, self.data[key], self.problems, (*self.keys, key), self.code)
 
     def get(self, key: str) -> Reader | None:
         """Return the reader of a member, or None where there is none."""
@@ -118,6 +120,8 @@ class Reader:
 def _kind(value: object) -> str:
     if value is None:
         return "nothing"
-    return {dict: "a mapping", list: "a list", str: "an empty text", bool: "true/false", int: "a number"}.get(
+    if isinstance(value, str):
+        return "a text" if value else "an empty text"
+    return {dict: "a mapping", list: "a list", bool: "true/false", int: "a number"}.get(
         type(value), type(value).__name__
     )

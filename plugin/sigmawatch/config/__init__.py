@@ -1,0 +1,14 @@
+"""`sigmawatch.yml`: what differs from one site, and from one of its clusters, to the next."""
+
+from sigmawatch.config.load import find_configuration, load_configuration
+from sigmawatch.config.model import Configuration, Environment, Kibana, Login, Secret
+
+__all__ = [
+    "Configuration",
+    "Environment",
+    "Kibana",
+    "Login",
+    "Secret",
+    "find_configuration",
+    "load_configuration",
+]

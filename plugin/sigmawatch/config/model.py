@@ -1,0 +1,136 @@
+"""What a configuration says, as values. Secrets are not among them: only where they are to be read."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sigmawatch.cluster import ConnectionSettings
+from sigmawatch.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["NAMESPACE", "Configuration", "Environment", "Kibana", "Login", "Secret"]
+
+NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}", re.ASCII)
+"""What can end the name of an index."""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """Where a secret is: in an environment variable or in a file of its own. Exactly one of them is given."""
+
+    variable: str = ""
+    file: Path | None = None
+
+    def read(self, environ: Mapping[str, str] | None = None) -> str:
+        """Return the secret. Raises UsageError when it is not there."""
+        if self.file is None:
+            value = (os.environ if environ is None else environ).get(self.variable, "")
+            if not value:
+                raise UsageError(f"the environment variable {self.variable} is not set")
+            return value
+        try:
+            value = self.file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            what = error.strerror if isinstance(error, OSError) else "not a text file"
+            raise UsageError(f"{self.file} cannot be read: {what}") from error
+        if not value:
+            raise UsageError(f"{self.file} is empty", hint="It should hold the secret and nothing else.")
+        return value
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to log in: an API key, a bearer token, or user and password."""
+
+    api_key: Secret | None = None
+    bearer: Secret | None = None
+    username: str = ""
+    password: Secret | None = None
+
+
+@dataclass(frozen=True)
+class Kibana:
+    """The Kibana of a cluster."""
+
+    url: str
+    """Its address, without a space."""
+    space: str = "default"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One cluster of a site, and what is different there."""
+
+    name: str
+    url: tuple[str, ...] = ()
+    """Addresses of the cluster; none: SIGMAWATCH_URL."""
+    login: Login | None = None
+    """None: as the environment variables say."""
+    ca_file: Path | None = None
+    fingerprint: str | None = None
+    verify: bool = True
+    timeout: float | None = None
+    namespace: str | None = None
+    """Of data streams and alerts; None where the configuration leaves it to the command."""
+    target: str | None = None
+    """Who executes the detections, by the name of the target."""
+    kibana: Kibana | None = None
+    placeholders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Values of placeholders here: those of the whole site, and over them the environment's own."""
+
+    def connection(self, environ: Mapping[str, str] | None = None) -> ConnectionSettings:
+        """Return how to reach the cluster; secrets are read now. Raises UsageError when one is missing.
+
+        What the environment leaves open is taken from the variables SIGMAWATCH_…, but never a login for a cluster
+        of which the configuration says how to log in.
+        """
+        variables = dict(os.environ if environ is None else environ)
+        if self.login is not None:
+            for name in ("API_KEY", "USERNAME", "PASSWORD", "BEARER"):
+                variables.pop(f"SIGMAWATCH_{name}", None)
+                variables.pop(f"SIGMAWATCH_{name}_FILE", None)
+            given = {
+                "SIGMAWATCH_API_KEY": self.login.api_key,
+                "SIGMAWATCH_BEARER": self.login.bearer,
+                "SIGMAWATCH_PASSWORD": self.login.password,
+            }
+            source = os.environ if environ is None else environ
+            variables |= {name: secret.read(source) for name, secret in given.items() if secret is not None}
+            if self.login.username:
+                variables["SIGMAWATCH_USERNAME"] = self.login.username
+        return ConnectionSettings.from_environment(
+            url=self.url or None,
+            ca_file=self.ca_file,
+            fingerprint=self.fingerprint,
+            verify=None if self.verify else False,
+            timeout=self.timeout,
+            environ=variables,
+        )
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A whole `sigmawatch.yml`; without a file, one that says nothing."""
+
+    path: Path | None = None
+    placeholders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For each placeholder of Sigma's `expand` the values it stands for, wherever rules are compiled."""
+    environments: Mapping[str, Environment] = field(default_factory=dict)
+
+    def environment(self, name: str) -> Environment:
+        """Return an environment by its name. Raises UsageError, naming those there are."""
+        if name in self.environments:
+            return self.environments[name]
+        if self.path is None:
+            raise UsageError(
+                f"there is no environment {name}: no sigmawatch.yml was found",
+                hint="It is looked for in the pack and in the current folder; --config names another file.",
+            )
+        known = ", ".join(self.environments) or "none"
+        raise UsageError(f"{self.path} has no environment {name}", hint=f"It has: {known}.")
