@@ -76,12 +76,9 @@ def compile_context(
 
     `keyword_fields`: where keywords are searched besides `message`.
     """
-    types: dict[str, str] = {}
-    for dataset in datasets:
-        types |= dataset.fields
     return CompileContext(
         bindings_of(datasets),
-        types,
+        {dataset.name: dataset.fields for dataset in datasets},
         overrides or {},
         pipelines,
         keyword_fields=tuple(dict.fromkeys([*KEYWORD_FIELDS, *keyword_fields])),

@@ -54,7 +54,7 @@ def test_json_is_alone_on_standard_output_and_has_all_of_each_problem(tmp_path: 
 
 
 def test_warnings_fail_only_when_that_is_asked_for(tmp_path: Path) -> None:
-    write(tmp_path / "r.yml", rule_text(logsource=SERVED))
+    write(tmp_path / "r.yml", rule_text("event.action: delete", SERVED))
     assert check(tmp_path).code == 0
     assert check(tmp_path, "--strict").code == 1
     write(tmp_path / "r.test.yml", TEST)
@@ -62,7 +62,7 @@ def test_warnings_fail_only_when_that_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_base_rule_that_the_test_of_its_correlation_names_is_tested(tmp_path: Path) -> None:
-    write(tmp_path / "base.yml", rule_text(logsource=SERVED, head="name: base"))
+    write(tmp_path / "base.yml", rule_text("event.action: delete", SERVED, head="name: base"))
     write(
         tmp_path / "many.yml",
         f"title: c\nid: {new_id()}\ncorrelation:\n  type: event_count\n  rules: [base]\n  group-by: [source.ip]\n"

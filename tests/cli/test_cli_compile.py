@@ -181,3 +181,16 @@ def test_rules_of_a_pack_know_its_datasets_and_those_that_come_with_us(tmp_path:
     rule = write(tmp_path / "rules" / "r.yml", text)
     (document,) = lines(sigmawatch("compile", rule).out)
     assert document["indices"] == ["logs-flow.aws_vpc-*"]
+
+
+def test_of_many_warnings_of_one_kind_the_first_are_told_and_how_many_there_are(tmp_path: Path) -> None:
+    rules = [rule_text(head=f"id: {new_id()}") for _ in range(30)]
+    ran = sigmawatch("compile", write(tmp_path / "rules.yml", "---\n".join(rules)), "--format", "search")
+    assert ran.code == 0
+    told = ran.err.splitlines()
+    assert sum("no dataset serves the log source" in line for line in told) == 3
+    assert [line for line in told if "more warnings" in line] == [
+        "… and 27 more warnings of this kind (logsource); `sigmawatch check` lists them all"
+    ]
+    checked = sigmawatch("check", tmp_path)
+    assert checked.err.count("no dataset serves the log source") == 30

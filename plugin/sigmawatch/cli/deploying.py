@@ -61,7 +61,7 @@ def planned(
     pack = open_pack(pack_path)
     chosen = Target(target) if target is not None else None
     bundle = bundle_for(cluster, pack, target=chosen, namespace=namespace)
-    print_problems(bundle.problems)
+    print_problems(bundle.problems, in_brief=True)
     plan = make_plan(
         cluster, bundle.artifacts, pack=pack.name, prune=prune, adopt=adopt, max_deletes=max_deletes
     )

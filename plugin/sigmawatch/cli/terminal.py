@@ -67,16 +67,43 @@ def print_json(value: object) -> None:
     sys.stdout.flush()
 
 
-def print_problems(problems: Iterable[Problem]) -> None:
-    """Write problems to standard error, one a line as `file:line: severity: message (hint)`."""
+_MANY = 20
+"""Warnings of one kind from which on only the first are told in brief."""
+
+_FIRST = 3
+
+
+def print_problems(problems: Iterable[Problem], *, in_brief: bool = False) -> None:
+    """Write problems to standard error, one a line as `file:line: severity: message (hint)`.
+
+    `in_brief`: of many warnings of one kind only the first ones, and how many there are. Errors are all told.
+    """
     console = errors()
+    lines = _in_brief(problems) if in_brief else [(problem.severity, str(problem)) for problem in problems]
     if not console.is_terminal:
         # Laying out each line takes a millisecond, and a rule set may have thousands.
-        sys.stderr.write("".join(f"{problem}\n" for problem in problems))
+        sys.stderr.write("".join(f"{text}\n" for _, text in lines))
         return
+    for severity, text in lines:
+        console.print(text, style="red" if severity is Severity.ERROR else "yellow", markup=False)
+
+
+def _in_brief(problems: Iterable[Problem]) -> list[tuple[Severity, str]]:
+    """Return the lines for problems: where warnings of one kind are many, the first and their number."""
+    kinds: dict[str, list[Problem]] = {}
+    lines: list[tuple[Severity, str]] = []
     for problem in problems:
-        style = "red" if problem.severity is Severity.ERROR else "yellow"
-        console.print(str(problem), style=style, markup=False)
+        if problem.severity is Severity.ERROR:
+            lines.append((problem.severity, str(problem)))
+        else:
+            kinds.setdefault(problem.code, []).append(problem)
+    for code, found in kinds.items():
+        shown = found if len(found) <= _MANY else found[:_FIRST]
+        lines += [(problem.severity, str(problem)) for problem in shown]
+        if len(found) > len(shown):
+            more = f"{len(found) - len(shown):,} more warnings of this kind"
+            lines.append((Severity.WARNING, f"… and {more} ({code}); `sigmawatch check` lists them all"))
+    return lines
 
 
 def report_error(error: SigmawatchError) -> None:

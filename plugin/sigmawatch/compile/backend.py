@@ -246,7 +246,7 @@ class QueryBackend(Backend):
     def _regular(self, field: tuple[str, FieldKind], value: SigmaRegularExpression) -> Query:
         name, kind = field
         if kind is not FieldKind.KEYWORD:
-            raise Refused(f"regular expression on {name}, which is a {kind} field, not keyword")
+            raise Refused(f"regular expression on {name}, of type {kind}, not keyword")
         flags = sorted(flag.name[0].lower() for flag in value.flags)
         flags = ["s" if flag == "d" else flag for flag in flags]
         texts = [str(each) for each in expanded(value.regexp, self.placeholders, raw=True)]

@@ -13,6 +13,7 @@ from sigmawatch.compile.backend import DEFAULT_INDICES, KEYWORD_FIELDS, QueryBac
 from sigmawatch.compile.fieldtypes import FieldTypes
 from sigmawatch.compile.leaves import Refused
 from sigmawatch.compile.taxonomy import Binding, ecs_pipeline
+from sigmawatch.compile.unknown import unknown_fields
 from sigmawatch.errors import ContentError, Problem, Severity
 from sigmawatch.pack.rules import LoadedRule, RuleSet, problem_of
 
@@ -31,8 +32,8 @@ class CompileContext:
 
     bindings: tuple[Binding, ...] = ()
     """Which datasets hold which log sources."""
-    dataset_types: Mapping[str, str] = field(default_factory=dict)
-    """Mapping types of the datasets' fields."""
+    datasets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The fields of each dataset with their mapping types."""
     overrides: Mapping[str, str] = field(default_factory=dict)
     """Mapping types that win over all others."""
     pipelines: tuple[ProcessingPipeline, ...] = ()
@@ -46,6 +47,11 @@ class CompileContext:
     """Values of the placeholders that rules use with `expand`, e.g. names of administrators."""
     root: Path | None = None
     """Sources are named relative to this folder."""
+
+    @property
+    def dataset_types(self) -> Mapping[str, str]:
+        """Mapping types of all datasets' fields."""
+        return {name: kind for fields in self.datasets.values() for name, kind in fields.items()}
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ def compile_rules(rules: RuleSet, context: CompileContext) -> Compiled:
                 )
                 for text in plan.warnings
             ]
+        problems += unknown_fields(item, context.datasets)
     return Compiled(tuple(plans), tuple(problems))
 
 

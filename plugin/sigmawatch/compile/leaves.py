@@ -122,7 +122,7 @@ def string(field: str, kind: FieldKind, value: SigmaString, *, cased: bool) -> Q
             raise Refused(f"field {field} has a type that cannot be compared with a string")
         case _ if plain is None:
             raise Refused(
-                f"wildcards in a value of {field}, which is a {kind} field: its values are no text to be searched"
+                f"wildcards in a value of {field}, of type {kind}: its values are no text to be searched"
             )
         case FieldKind.INTEGER | FieldKind.FLOAT:
             try:
@@ -290,7 +290,7 @@ def cidr(field: str, kind: FieldKind, network: ipaddress.IPv4Network | ipaddress
     if kind is FieldKind.IP:
         return {"term": {field: str(network)}}
     if kind is not FieldKind.KEYWORD:
-        raise Refused(f"cidr on {field}, which is a {kind} field; map it as ip")
+        raise Refused(f"cidr on {field}, of type {kind}; map it as ip")
     try:
         return regular(field, [network_expression(network)])
     except Undecidable:

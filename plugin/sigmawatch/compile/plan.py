@@ -160,7 +160,10 @@ _WORDS = {
 
 def spell_bounds(bounds: Mapping[str, float]) -> str:
     """Return operators and bounds in words."""
-    return " and ".join(f"{_WORDS[operator]} {bound}" for operator, bound in bounds.items())
+    return " and ".join(
+        f"{_WORDS[operator]} {int(bound) if float(bound).is_integer() else bound}"
+        for operator, bound in bounds.items()
+    )
 
 
 @dataclass(frozen=True)

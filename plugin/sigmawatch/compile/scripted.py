@@ -39,9 +39,7 @@ def field_reference(left: tuple[str, FieldKind], right: tuple[str, FieldKind], h
     for name, kind in (left, right):
         allowed = _COMPARABLE if how == "equals" else _TEXTUAL
         if kind not in allowed:
-            raise Refused(
-                f"fieldref with {name}, which is a {kind} field: no values can be read to be compared"
-            )
+            raise Refused(f"fieldref with {name}, of type {kind}: no values can be read to be compared")
     if FieldKind.DATE in kinds and len(kinds) > 1:
         raise Refused(f"fieldref between {left[0]} and {right[0]}: only one of them is a date")
     return _script("field-reference", {"field": left[0], "other": right[0], "how": how})
@@ -69,5 +67,5 @@ def date_part(field: str, kind: FieldKind, part: str, operator: str, value: floa
     gte. Raises Refused on fields that hold no dates.
     """
     if kind is not FieldKind.DATE:
-        raise Refused(f"{part} of {field}, which is a {kind} field; map it as date")
+        raise Refused(f"{part} of {field}, of type {kind}; map it as date")
     return _script("date-part", {"field": field, "part": part, "operator": operator, "value": value})

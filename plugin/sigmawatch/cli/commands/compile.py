@@ -81,7 +81,7 @@ def command(
     rules = load_rules(files)
     compiled = compile_rules(rules, compile_context(datasets))
     bodies, problems = _rendered(compiled.plans, rules, output_format)
-    print_problems([*compiled.problems, *problems])
+    print_problems([*compiled.problems, *problems], in_brief=True)
     failed = len(compiled.errors) + sum(problem.severity is Severity.ERROR for problem in problems)
     written = not failed or keep_going
     if written:
