@@ -70,6 +70,7 @@ def compile_context(
     overrides: Mapping[str, str] | None = None,
     pipelines: tuple[ProcessingPipeline, ...] = (),
     keyword_fields: Iterable[str] = (),
+    placeholders: Mapping[str, Sequence[str]] | None = None,
     root: Path | None = None,
 ) -> CompileContext:
     """Return what the compiler has to know of the datasets.
@@ -83,11 +84,14 @@ def compile_context(
         pipelines,
         keyword_fields=tuple(dict.fromkeys([*KEYWORD_FIELDS, *keyword_fields])),
         without_message=frozenset(dataset.name for dataset in datasets if dataset.body.message == "remove"),
+        placeholders=placeholders or {},
         root=root,
     )
 
 
-def compile_pack(pack: Pack) -> tuple[Compiled, list[Dataset]]:
+def compile_pack(
+    pack: Pack, *, placeholders: Mapping[str, Sequence[str]] | None = None
+) -> tuple[Compiled, list[Dataset]]:
     """Load and compile a pack; return its own datasets, too.
 
     Its rules may be about built-in datasets as well. Raises ContentError for datasets that are invalid; rules keep
@@ -95,7 +99,8 @@ def compile_pack(pack: Pack) -> tuple[Compiled, list[Dataset]]:
     """
     own = load_datasets(pack.ingest_pipelines)
     rules = load_rules(rule_files([pack.rules]))
-    return compile_rules(rules, compile_context(known_datasets(own), root=pack.root)), own
+    context = compile_context(known_datasets(own), placeholders=placeholders, root=pack.root)
+    return compile_rules(rules, context), own
 
 
 def known_datasets(own: Iterable[Dataset]) -> list[Dataset]:
@@ -155,13 +160,20 @@ def traits_of(features: Features) -> EngineTraits:
     )
 
 
-def bundle_for(cluster: Cluster, pack: Pack, *, target: Target | None, namespace: str) -> Bundle:
+def bundle_for(
+    cluster: Cluster,
+    pack: Pack,
+    *,
+    target: Target | None,
+    namespace: str,
+    placeholders: Mapping[str, Sequence[str]] | None = None,
+) -> Bundle:
     """Return the bundle of a pack for a cluster.
 
     Raises ContentError when any of the pack is invalid, TargetUnavailable when the cluster lacks what the
     target needs.
     """
-    compiled, datasets = compile_pack(pack)
+    compiled, datasets = compile_pack(pack, placeholders=placeholders)
     compiled.require()
     features = cluster.features()
     chosen = choose_target(target, features)

@@ -210,8 +210,14 @@ def test_an_extended_condition_becomes_an_expression_over_the_rules_it_names(tmp
     assert plan.correlation is not None
     assert plan.correlation.root.expression == {"and": [{"input": 0}, {"not": {"input": 1}}]}
     assert DetectionPlan.from_dict(plan.to_dict()) == plan
-    found = compiled(tmp_path, a=RULE, b=other, c=text.replace("temporal", "temporal_ordered"))
-    assert "no order" in found.errors[0].message
+    ordered = text.replace("temporal", "temporal_ordered")
+    for condition in ("base and not other", "base or other", "other and base"):
+        rules = ordered.replace("base and not other", f"{condition}\n          rules: [base, other]")
+        assert "no order" in compiled(tmp_path, a=RULE, b=other, c=rules).errors[0].message
+    (plan,) = compiled(tmp_path, a=RULE, b=other, c=ordered.replace("not ", "")).require()
+    assert plan.correlation is not None
+    root = plan.correlation.root
+    assert (root.type, root.inputs, root.expression) == ("temporal_ordered", (0, 1), None)
 
 
 @pytest.mark.parametrize(

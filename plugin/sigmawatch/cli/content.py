@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-__all__ = ["datasets_around", "is_test", "rule_roots", "rules_at", "tests_at", "untested", "within"]
+__all__ = [
+    "datasets_around",
+    "is_test",
+    "pack_roots",
+    "rule_roots",
+    "rules_at",
+    "tests_at",
+    "untested",
+    "within",
+]
 
 DATASETS = "ingest_pipelines"
 RULES = "rules"
@@ -43,6 +52,11 @@ def _pack_root(path: Path) -> Path | None:
         if (folder / DATASETS).is_dir():
             return folder
     return None
+
+
+def pack_roots(paths: Iterable[Path]) -> list[Path]:
+    """Return the folders of the packs that paths are in."""
+    return list(dict.fromkeys(root for path in paths if (root := _pack_root(path)) is not None))
 
 
 def datasets_around(paths: Sequence[Path], problems: list[Problem] | None = None) -> list[Dataset]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from sigmawatch.bundle import Bundle, bundle_for
 from sigmawatch.cli.options import connection_options, namespace_option, open_pack, pack_option
 from sigmawatch.cli.terminal import print_problems
+from sigmawatch.config import find_configuration
 from sigmawatch.deploy import Plan
 from sigmawatch.deploy import plan as make_plan
 from sigmawatch.deploy.planner import MAX_DELETES
@@ -16,7 +18,6 @@ from sigmawatch.render.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from sigmawatch.cluster import Cluster
 
@@ -60,7 +61,13 @@ def planned(
     """Return the bundle of a pack and its plan for a cluster; warnings about rules go to standard error."""
     pack = open_pack(pack_path)
     chosen = Target(target) if target is not None else None
-    bundle = bundle_for(cluster, pack, target=chosen, namespace=namespace)
+    bundle = bundle_for(
+        cluster,
+        pack,
+        target=chosen,
+        namespace=namespace,
+        placeholders=find_configuration(None, [pack.root, Path.cwd()]).placeholders,
+    )
     print_problems(bundle.problems, in_brief=True)
     plan = make_plan(
         cluster, bundle.artifacts, pack=pack.name, prune=prune, adopt=adopt, max_deletes=max_deletes

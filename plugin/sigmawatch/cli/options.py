@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
+from sigmawatch.config import Configuration, find_configuration
 from sigmawatch.config.model import NAMESPACE
 from sigmawatch.errors import UsageError
 from sigmawatch.pack.layout import Pack, builtin_pack
 
 __all__ = [
+    "configuration_options",
     "connection_options",
     "format_option",
     "namespace_option",
     "open_cluster",
     "open_pack",
     "pack_option",
+    "placeholders",
 ]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -74,6 +77,33 @@ def open_pack(path: Path | None) -> Pack:
             f"{path} is no pack: it has no rules/", hint="A pack has rules/ and ingest_pipelines/."
         )
     return Pack(root.name, root)
+
+
+def configuration_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--config` and `--env`; `placeholders` reads what they say for rules."""
+    for option in (
+        click.option("--env", "environment", metavar="NAME", help="Environment of the configuration."),
+        click.option(
+            "--config",
+            "config_path",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Configuration. [default: sigmawatch.yml of the pack or the current folder]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def placeholders(
+    config_path: Path | None, environment: str | None, folders: Iterable[Path]
+) -> Mapping[str, tuple[str, ...]]:
+    """Return the values of placeholders at a site, or in one of its environments.
+
+    `folders`: where the configuration is looked for when none is named; then in the current folder. Raises
+    ContentError for an invalid configuration, UsageError for an unknown environment.
+    """
+    found: Configuration = find_configuration(config_path, [*folders, Path.cwd()])
+    return found.placeholders if environment is None else found.environment(environment).placeholders
 
 
 def namespace_option(what: str) -> Decorator:

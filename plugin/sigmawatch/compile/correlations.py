@@ -187,8 +187,6 @@ def _expression(rule: SigmaCorrelationRule) -> Expression | None:
     condition = rule.condition
     if not isinstance(condition, SigmaExtendedCorrelationCondition):
         return None
-    if rule.type is SigmaCorrelationType.TEMPORAL_ORDERED:
-        raise Refused("temporal_ordered with an extended condition: alternatives have no order")
     names = [reference.reference for reference in rule.referenced_rules]
 
     def convert(node: object) -> Expression:
@@ -201,7 +199,30 @@ def _expression(rule: SigmaCorrelationRule) -> Expression | None:
             return {key: [convert(each) for each in node.args]}
         raise Refused(f"extended condition with {type(node).__name__}")
 
+    if rule.type is SigmaCorrelationType.TEMPORAL_ORDERED:
+        # `a and b and c` is one after the other; of anything else nobody could say what comes when.
+        if _sequence(condition.parsed) != names:
+            raise Refused(
+                "temporal_ordered with an extended condition that is not its rules in their order, joined by and: "
+                "alternatives and negations have no order"
+            )
+        return None
     return convert(condition.parsed)
+
+
+def _sequence(node: object) -> list[str] | None:
+    """Return the rules of a condition that only joins them by `and`, None for any other."""
+    if isinstance(node, SigmaRuleReference):
+        return [node.reference]
+    if not isinstance(node, CorrelationConditionAND):
+        return None
+    found: list[str] = []
+    for each in node.args:
+        inner = _sequence(each)
+        if inner is None:
+            return None
+        found += inner
+    return found
 
 
 def _node(rule: SigmaCorrelationRule, chain: _Chain, outer: tuple[_Key, ...]) -> CorrelationNode:

@@ -110,18 +110,19 @@ def prepare_rule_tests(
     *,
     roots: Sequence[Path] = (),
     keyword: str | None = None,
+    placeholders: Mapping[str, Sequence[str]] | None = None,
 ) -> PreparedTests:
     """Load test files and compile their rules: all that can be found wrong without an engine.
 
     `roots`: folders in which rules are looked for that a correlation refers to and its test does not list.
-    `keyword`: only tests whose file or name contains it.
+    `keyword`: only tests whose file or name contains it. `placeholders`: the values of Sigma's placeholders.
     """
     failed: list[TestResult] = []
     warnings: list[Problem] = []
     runs: list[_Run] = []
     library = RuleLibrary(roots)
     for path in paths:
-        found, invalid, noticed = _prepare(path, datasets, library, keyword)
+        found, invalid, noticed = _prepare(path, datasets, library, keyword, placeholders)
         runs += found
         failed += invalid
         warnings += noticed
@@ -160,7 +161,11 @@ def run_rule_tests(
 
 
 def _prepare(
-    path: Path, datasets: Sequence[Dataset], library: RuleLibrary, keyword: str | None
+    path: Path,
+    datasets: Sequence[Dataset],
+    library: RuleLibrary,
+    keyword: str | None,
+    placeholders: Mapping[str, Sequence[str]] | None,
 ) -> tuple[list[_Run], list[TestResult], list[Problem]]:
     """Return the tests of a file that can run, results of those that cannot, and warnings."""
     everything = keyword is None or keyword in path.as_posix()
@@ -177,7 +182,7 @@ def _prepare(
         return [], [], []
     rule = str(file.rules[0])
     try:
-        plans, warnings = _compile(file, datasets, library)
+        plans, warnings = _compile(file, datasets, library, placeholders)
     except ContentError as error:
         message = _listed(error)
         return (
@@ -210,6 +215,7 @@ def _compile(
     file: RuleTestFile,
     datasets: Sequence[Dataset],
     library: RuleLibrary,
+    placeholders: Mapping[str, Sequence[str]] | None,
 ) -> tuple[tuple[DetectionPlan, ...], list[Problem]]:
     """Compile the rules of a test; only the plans of its own files count, not those of borrowed bases."""
     rules = library.load(file.rules)
@@ -218,6 +224,7 @@ def _compile(
         overrides=file.mapping,
         pipelines=file.pipelines,
         keyword_fields=_text_fields(file, datasets),
+        placeholders=placeholders,
     )
     compiled = compile_rules(rules, context)
     compiled.require()

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from sigmawatch.bundle import compile_context
-from sigmawatch.cli.content import datasets_around, rules_at, tests_at, untested, within
+from sigmawatch.cli.content import datasets_around, pack_roots, rules_at, tests_at, untested, within
 from sigmawatch.cli.findings import findings_in
-from sigmawatch.cli.options import format_option
+from sigmawatch.cli.options import configuration_options, format_option, placeholders
 from sigmawatch.cli.terminal import counted, print_json, print_problems, results
 from sigmawatch.compile.compiler import compile_rules
 from sigmawatch.errors import ContentError, Problem, Severity, UsageError
@@ -25,8 +25,15 @@ __all__ = ["command"]
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--strict", is_flag=True, help="Warnings fail, too.")
+@configuration_options
 @format_option("text", "json")
-def command(paths: tuple[Path, ...], strict: bool, output_format: str) -> None:
+def command(
+    paths: tuple[Path, ...],
+    strict: bool,
+    output_format: str,
+    config_path: Path | None,
+    environment: str | None,
+) -> None:
     """Check rules, tests and datasets without an engine.
 
     PATHS are rules, packs, or folders of them; without any, the built-in pack. Finds everything that can be found
@@ -46,9 +53,10 @@ def command(paths: tuple[Path, ...], strict: bool, output_format: str) -> None:
             raise ContentError(problems)
         places = ", ".join(map(str, searched))
         raise UsageError(f"no rules found in {places}", hint="Sigma rules are YAML files ending in .yml")
+    values = placeholders(config_path, environment, pack_roots(searched))
     rules = load_rules(files)
     problems += findings_in(rules.rules)
-    problems += compile_rules(rules, compile_context(datasets)).problems
+    problems += compile_rules(rules, compile_context(datasets, placeholders=values)).problems
     tested: list[Path] = []
     for path in test_files:
         try:

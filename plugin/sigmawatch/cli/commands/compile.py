@@ -13,8 +13,8 @@ import click
 import orjson
 
 from sigmawatch.bundle import compile_context, known_datasets
-from sigmawatch.cli.content import datasets_around, rules_at
-from sigmawatch.cli.options import open_pack, pack_option
+from sigmawatch.cli.content import datasets_around, pack_roots, rules_at
+from sigmawatch.cli.options import configuration_options, open_pack, pack_option, placeholders
 from sigmawatch.cli.terminal import counted, errors, print_problems
 from sigmawatch.compile.compiler import compile_rules
 from sigmawatch.datasets import load_datasets
@@ -50,6 +50,7 @@ _LONGEST = 200
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for one file a rule."
 )
 @click.option("--keep-going", is_flag=True, help="Write the rules that compile although others do not.")
+@configuration_options
 @pack_option
 def command(
     paths: tuple[Path, ...],
@@ -57,6 +58,8 @@ def command(
     output: Path | None,
     keep_going: bool,
     pack_path: Path | None,
+    config_path: Path | None,
+    environment: str | None,
 ) -> None:
     """Compile rules to what executes them.
 
@@ -75,11 +78,15 @@ def command(
         pack = open_pack(pack_path)
         datasets = known_datasets(load_datasets(pack.ingest_pipelines))
         files = rules_at(list(paths) or [pack.rules])
+        roots = [pack.root]
     else:
         datasets = datasets_around(paths)
         files = rules_at(paths)
+        roots = pack_roots(paths)
     rules = load_rules(files)
-    compiled = compile_rules(rules, compile_context(datasets))
+    compiled = compile_rules(
+        rules, compile_context(datasets, placeholders=placeholders(config_path, environment, roots))
+    )
     bodies, problems = _rendered(compiled.plans, rules, output_format)
     print_problems([*compiled.problems, *problems], in_brief=True)
     failed = len(compiled.errors) + sum(problem.severity is Severity.ERROR for problem in problems)

@@ -13,8 +13,8 @@ import click
 from sigma.correlations import SigmaCorrelationRule
 
 from sigmawatch.bundle import compile_context
-from sigmawatch.cli.content import datasets_around, rule_roots
-from sigmawatch.cli.options import format_option
+from sigmawatch.cli.content import datasets_around, pack_roots, rule_roots
+from sigmawatch.cli.options import configuration_options, format_option, placeholders
 from sigmawatch.cli.revision import checked_out
 from sigmawatch.cli.terminal import print_json, print_problems, results
 from sigmawatch.compile.compiler import compile_rules
@@ -24,7 +24,7 @@ from sigmawatch.pack.library import RuleLibrary
 from sigmawatch.render.explain import Base, differences, explanation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sigma.rule import SigmaRule
 
@@ -46,8 +46,17 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--git", "revision", metavar="REV", help="Compare with the rule as it was in this git revision."
 )
 @click.option("--full", is_flag=True, help="Show the whole watch, too.")
+@configuration_options
 @format_option("text", "json")
-def command(rule: Path, other: Path | None, revision: str | None, full: bool, output_format: str) -> None:
+def command(
+    rule: Path,
+    other: Path | None,
+    revision: str | None,
+    full: bool,
+    output_format: str,
+    config_path: Path | None,
+    environment: str | None,
+) -> None:
     """Explain in words what a rule looks for, where and how often.
 
     RULE is a file; base rules of a correlation are found in its folder or pack. With --diff or --git it shows
@@ -61,14 +70,15 @@ def command(rule: Path, other: Path | None, revision: str | None, full: bool, ou
     """
     if other is not None and revision is not None:
         raise UsageError("--diff and --git exclude each other")
-    version = _compiled(rule)
+    values = placeholders(config_path, environment, pack_roots([rule]))
+    version = _compiled(rule, values)
     if other is not None:
         # Datasets and base rules stay the same: only what differs between the files is of interest.
-        before = _compiled(other, datasets=version.datasets, around=[other, rule])
+        before = _compiled(other, values, datasets=version.datasets, around=[other, rule])
         _compare(before, version, (str(other), str(rule)), output_format)
     elif revision is not None:
         with TemporaryDirectory(prefix="sigmawatch-") as folder:
-            before = _compiled(checked_out(rule, revision, Path(folder)))
+            before = _compiled(checked_out(rule, revision, Path(folder)), values)
         _compare(before, version, (f"{revision}:{rule}", str(rule)), output_format)
     else:
         explained = [explanation(plan, bases) for plan, bases in version.plans]
@@ -89,14 +99,18 @@ class _Version:
 
 
 def _compiled(
-    path: Path, *, datasets: Sequence[Dataset] | None = None, around: Sequence[Path] | None = None
+    path: Path,
+    values: Mapping[str, Sequence[str]],
+    *,
+    datasets: Sequence[Dataset] | None = None,
+    around: Sequence[Path] | None = None,
 ) -> _Version:
     """Compile a rule file with the base rules that it needs. Raises ContentError, or UsageError without a plan."""
     served = datasets_around([path]) if datasets is None else datasets
     rules = RuleLibrary(rule_roots(around or [path])).load([path])
     # Before the compiler maps fields and log sources.
     bases = {rule_id(item.rule): _bases(item.rule) for item in rules.rules if item.rule.id or item.rule.name}
-    compiled = compile_rules(rules, compile_context(served))
+    compiled = compile_rules(rules, compile_context(served, placeholders=values))
     own = [plan for plan in compiled.require() if plan.rule.source == path.as_posix()]
     print_problems(
         problem

@@ -11,9 +11,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sigmawatch import engine
-from sigmawatch.cli.content import datasets_around, is_test, rule_roots, tests_at, untested, within
+from sigmawatch.cli.content import (
+    datasets_around,
+    is_test,
+    pack_roots,
+    rule_roots,
+    tests_at,
+    untested,
+    within,
+)
 from sigmawatch.cli.downloads import reporter
-from sigmawatch.cli.options import connection_options, format_option, open_cluster
+from sigmawatch.cli.options import (
+    configuration_options,
+    connection_options,
+    format_option,
+    open_cluster,
+    placeholders,
+)
 from sigmawatch.cli.terminal import errors, print_json, print_problems, results, working
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.errors import UsageError
@@ -33,12 +47,15 @@ __all__ = ["command"]
 @click.option("-k", "keyword", help="Only tests whose file or name contains this text.")
 @click.option("--update", is_flag=True, help="Rewrite the expected documents of samples, for review.")
 @connection_options
+@configuration_options
 @format_option("text", "json", "junit")
 def command(
     paths: tuple[Path, ...],
     keyword: str | None,
     update: bool,
     output_format: str,
+    config_path: Path | None,
+    environment: str | None,
     **connection: Any,
 ) -> None:
     """Test rules and datasets on a real engine.
@@ -56,7 +73,13 @@ def command(
     pack = builtin_pack()
     searched = list(paths) or [pack.rules, pack.ingest_pipelines]
     datasets = datasets_around(searched)
-    prepared = prepare_rule_tests(tests_at(searched), datasets, roots=rule_roots(searched), keyword=keyword)
+    prepared = prepare_rule_tests(
+        tests_at(searched),
+        datasets,
+        roots=rule_roots(searched),
+        keyword=keyword,
+        placeholders=placeholders(config_path, environment, pack_roots(searched)),
+    )
     sampled = [dataset for dataset in datasets if within(dataset.folder, searched)]
     if keyword is not None:
         sampled = [dataset for dataset in sampled if keyword in dataset.name]
