@@ -21,8 +21,9 @@ def test_an_account_counts_rules_and_groups_refusals_by_their_reason(tmp_path: P
     items = ["a: b", "a|expand: '%x%'", "b|expand: '%y%'", "a|nosuch: b"]
     for number, item in enumerate(items):
         (tmp_path / f"{number}.yml").write_text(RULE.format(number=number, item=item), encoding="utf-8")
+    page = tmp_path / "page.md"
     ran = subprocess.run(
-        [sys.executable, SCRIPT, tmp_path],
+        [sys.executable, SCRIPT, tmp_path, "--markdown", page],
         capture_output=True,
         text=True,
         check=False,
@@ -36,3 +37,8 @@ def test_an_account_counts_rules_and_groups_refusals_by_their_reason(tmp_path: P
         ["compiled", "1"],
     ]
     assert [row[-1] for row in words if row[:3] == ["placeholder", "…", "is"]] == ["2"]
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert "| category: test | 3 | 2 |  |  |  |" in lines
+    assert [line.split("|")[1].strip() for line in lines[lines.index("| rule | reason |") + 2 :]] == [
+        f"`{tmp_path.name}/{name}.yml`" for name in (3, 1, 2)
+    ]

@@ -97,6 +97,11 @@ CASES = {
     "numbers as text in a rule": Case({"size": "5"}, [{"size": 5}], [{"size": 6}]),
     "numbers as text in an event": Case({"name": 5}, [{"name": "5"}, {"name": 5}], [{"name": "05"}]),
     "numbers that are too large match nothing": Case({"size": 2**64}, [], [{"size": 1}, {"size": 2**63 - 1}]),
+    "digits of a number": Case(
+        {"size": ["20*", "*7", "*44*"]},
+        [{"size": 20}, {"size": 2001}, {"size": 17}, {"size": [1, 7]}, {"size": 1445}, {"size": -207}],
+        [{"size": 120}, {"size": 71}, {"size": 4}, {"name": "20"}],
+    ),
     "words in a number match nothing": Case({"size": "five"}, [], [{"size": 5}, MISSING]),
     "comparisons": Case(
         {"size|gt": 5, "size|lte": 7}, [{"size": 6}, {"size": 7}], [{"size": 5}, {"size": 8}]

@@ -198,7 +198,14 @@ class QueryBackend(Backend):
     def _string(self, field: tuple[str, FieldKind], value: SigmaString) -> Query:
         cased = isinstance(value, SigmaCasedString)
         values = expanded(value, self.placeholders)
-        return _any_of([leaves.string(*field, each, cased=cased) for each in values])
+        return _any_of([self._text(*field, each, cased=cased) for each in values])
+
+    @staticmethod
+    def _text(name: str, kind: FieldKind, value: SigmaString, *, cased: bool) -> Query:
+        parts = leaves.parts_of(value)
+        if kind is FieldKind.INTEGER and SpecialChars.WILDCARD_MULTI in parts and len(parts) > 1:
+            return scripted.digits(name, parts)
+        return leaves.string(name, kind, value, cased=cased)
 
     def convert_condition_field_eq_val_num(self, cond: Condition, state: ConversionState) -> Query:
         """Convert a number."""

@@ -31,6 +31,7 @@ __all__ = [
     "exists",
     "none_of",
     "number",
+    "parts_of",
     "regular",
     "string",
     "truth",
@@ -78,7 +79,8 @@ def exists(field: str) -> Query:
     return {"exists": {"field": field}}
 
 
-def _parts(value: SigmaString) -> list[Part]:
+def parts_of(value: SigmaString) -> list[Part]:
+    """Return the texts and wildcards of a value; of several `*` beside each other one."""
     parts: list[Part] = []
     for part in value.s:
         assert isinstance(part, (str, SpecialChars)), "placeholders are replaced before"
@@ -102,7 +104,7 @@ def string(field: str, kind: FieldKind, value: SigmaString, *, cased: bool) -> Q
 
     Without `cased`, letters match in either case, beyond ASCII as well. Raises Refused.
     """
-    parts = _parts(value)
+    parts = parts_of(value)
     if parts == [SpecialChars.WILDCARD_MULTI]:
         return exists(field)
     plain = _plain(parts)

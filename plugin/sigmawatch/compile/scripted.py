@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sigma.types import SpecialChars
+
 from sigmawatch.compile.fieldtypes import FieldKind
-from sigmawatch.compile.leaves import Refused
+from sigmawatch.compile.leaves import Part, Refused
 
 if TYPE_CHECKING:
     from sigmawatch.compile.plan import Query
@@ -58,6 +60,21 @@ def any_text(field: str, texts: list[str], how: str, *, cased: bool) -> Query:
         "cased": cased,
     }
     return _script("any-text", params)
+
+
+def digits(field: str, parts: list[Part]) -> Query:
+    """Return the query for whole numbers whose digits hold, begin or end with some. Raises Refused for others."""
+    anything = SpecialChars.WILDCARD_MULTI
+    before, after = parts[0] == anything, parts[-1] == anything
+    text = [part for part in parts if part != anything]
+    how = {(True, True): "contains", (False, True): "startswith", (True, False): "endswith"}.get(
+        (before, after)
+    )
+    if how is None or len(text) != 1 or not isinstance(text[0], str):
+        raise Refused(
+            f"wildcards in a value of {field}, which holds whole numbers: a * at its ends can be searched"
+        )
+    return any_text(field, [text[0]], how, cased=True)
 
 
 def date_part(field: str, kind: FieldKind, part: str, operator: str, value: float) -> Query:
