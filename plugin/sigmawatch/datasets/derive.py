@@ -97,11 +97,57 @@ def _duration(script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG00
 """
 
 
+def _totals(script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG001  # the same for all
+    lines = []
+    for unit in ("bytes", "packets"):
+        sent, received = script.get(f"source.{unit}"), script.get(f"destination.{unit}")
+        # Two longs of 19 digits have no sum that is one.
+        total = script.put(f"network.{unit}", "a + b")
+        lines.append(
+            f"  def {unit}Sent = {sent}; def {unit}Received = {received};\n"
+            f"  if ({unit}Sent != null || {unit}Received != null) {{\n"
+            f"    long a = {unit}Sent == null ? 0L : ((Number){unit}Sent).longValue();\n"
+            f"    long b = {unit}Received == null ? 0L : ((Number){unit}Received).longValue();\n"
+            f"    if (a + b >= 0L) {{ {total} }}\n  }}\n"
+        )
+    return "".join(lines)
+
+
+def _roles(script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG001  # the same for all
+    source, destination = (script.object(name) for name in ("source", "destination"))
+    return f"""\
+  if ('unknown'.equals({script.slot("roles")})) {{
+    def one = {script.get("source.port")};
+    def other = {script.get("destination.port")};
+    if (one != null && other != null && ((Number)one).longValue() < ((Number)other).longValue()) {{
+      Map kept = new HashMap({source});
+      {source}.clear();
+      {source}.putAll({destination});
+      {destination}.clear();
+      {destination}.putAll(kept);
+      Map ingress = {script.object("observer.ingress.interface")};
+      Map egress = {script.object("observer.egress.interface")};
+      kept = new HashMap(ingress);
+      ingress.clear();
+      ingress.putAll(egress);
+      egress.clear();
+      egress.putAll(kept);
+    }}
+  }}
+"""
+
+
 DERIVATIONS: Mapping[str, Derivation] = {
     "network_direction": Derivation(
         ("source.ip", "destination.ip"), ("network.direction",), _direction, options=("networks",)
     ),
     "network_type": Derivation(("source.ip",), ("network.type",), _ip_version),
+    "network_totals": Derivation(
+        ("source.bytes", "destination.bytes"), ("network.bytes", "network.packets"), _totals
+    ),
+    # Where a log does not say who opened a connection (the raw value `roles` is `unknown`), the end with the lower
+    # port is its destination.
+    "roles_by_port": Derivation(("source.port", "destination.port"), (), _roles),
     "event_duration": Derivation(("event.start", "event.end"), ("event.duration",), _duration),
 }
 """Name in a description -> derivation."""

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch import yamlfile
 from sigmawatch.datasets.derive import DERIVATIONS
-from sigmawatch.datasets.mapping import read_assignments, read_cases, read_mappings
+from sigmawatch.datasets.mapping import read_assignments, read_cases, read_mappings, read_switches
 from sigmawatch.datasets.model import Dataset, Description, FieldInfo, Sample
-from sigmawatch.datasets.parsers import read_parsers
+from sigmawatch.datasets.parsers import Conditional, needed_raw_values, read_parsers
 from sigmawatch.datasets.reader import Reader
 from sigmawatch.datasets.values import VALUE_TYPES
 from sigmawatch.ecs import allowed_values, ecs_type
 from sigmawatch.errors import ContentError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from sigmawatch.datasets.mapping import FieldMapping
+    from sigmawatch.datasets.mapping import Condition, FieldMapping
 
 __all__ = ["base_fields", "emitted_fields", "load_dataset", "load_datasets", "samples"]
 
@@ -30,7 +30,7 @@ _FIELD = re.compile(r"@?[A-Za-z_][\w-]*(\.[A-Za-z0-9_][\w-]*)*")
 _KEYS = frozenset(
     {
         "name", "title", "description", "module", "logsources", "message", "parse", "set", "fields", "tables",
-        "cases", "timestamp", "derive",
+        "cases", "switch", "timestamp", "derive",
     }
 )  # fmt: skip
 _TYPES = frozenset(
@@ -178,7 +178,9 @@ def _read_logsources(reader: Reader) -> tuple[Mapping[str, str], ...]:
 
 
 def _read_description(reader: Reader) -> Description:
-    parse, fields, cases, fixed = (reader.get(key) for key in ("parse", "fields", "cases", "set"))
+    parse, fields, cases, switch, fixed = (
+        reader.get(key) for key in ("parse", "fields", "cases", "switch", "set")
+    )
     if parse is None:
         reader.problem("'parse' is missing", code="missing-key")
     parsers = read_parsers(parse) if parse else ()
@@ -199,6 +201,7 @@ def _read_description(reader: Reader) -> Description:
         own=own,
         tables=tables,
         cases=read_cases(cases) if cases else (),
+        switches=read_switches(switch) if switch else (),
         timestamp=reader.texts("timestamp"),
         derive=reader.texts("derive"),
     )
@@ -209,8 +212,8 @@ def emitted_fields(body: Description) -> Mapping[str, FieldMapping | None]:
     found: dict[str, FieldMapping | None] = dict.fromkeys(body.set)
     for parser in body.parsers:
         found.update(dict.fromkeys(parser.emits))
-    for case in body.cases:
-        found.update(dict.fromkeys([*case.set, *case.add]))
+    for settings, added in _consequences(body):
+        found.update(dict.fromkeys([*settings, *added]))
     for name in body.derive:
         if name in DERIVATIONS:
             found.update(dict.fromkeys(DERIVATIONS[name].emits))
@@ -223,19 +226,31 @@ def emitted_fields(body: Description) -> Mapping[str, FieldMapping | None]:
 def _check(reader: Reader, body: Description, declared: Mapping[str, FieldInfo]) -> None:
     """Check what a description says against itself, the declared fields, and ECS."""
     _check_mappings(reader, body, declared)
-    raw = {value for parser in body.parsers for value in parser.raw_values}
+    raw = set(body.raw_values)
     for index, case in enumerate(body.cases):
-        for name in case.when:
-            if name not in raw:
-                reader.at("cases").at(index).problem(
-                    f"no parser finds a raw value {name!r}", code="unknown-raw"
-                )
+        _check_condition(_element(reader.at("cases"), index), case.when, raw)
+    emitted = emitted_fields(body)
+    for index, switch in enumerate(body.switches):
+        if switch.by not in raw and switch.by not in emitted:
+            _element(reader.at("switch"), index).problem(
+                f"no parser finds a raw value {switch.by!r}, and nothing emits such a field",
+                code="unknown-raw",
+            )
+    steps = reader.get("parse")
+    for index, parser in enumerate(body.parsers):
+        if steps is None:
+            continue
+        if isinstance(parser, Conditional):
+            _check_condition(_element(steps, index), parser.when, raw)
+        for name in needed_raw_values([parser]):
+            if name not in raw and not isinstance(parser, Conditional):
+                _element(steps, index).problem(f"no parser finds a raw value {name!r}", code="unknown-raw")
     for name in body.derive:
         if name not in DERIVATIONS:
             reader.at("derive").problem(
                 f"unknown derivation {name!r}", hint=f"known: {', '.join(DERIVATIONS)}"
             )
-    for field, mapping in emitted_fields(body).items():
+    for field, mapping in emitted.items():
         if mapping is None and field not in declared:
             _place(reader, field).problem(
                 f"{field!r} is emitted but not declared in fields.yml", code="undeclared-field"
@@ -254,9 +269,21 @@ def _check(reader: Reader, body: Description, declared: Mapping[str, FieldInfo])
                 )
 
 
+def _element(reader: Reader, index: int) -> Reader:
+    """Return the reader of an element of a list, or of the single value in the place of a list of one."""
+    return reader.at(index) if isinstance(reader.data, list) else reader
+
+
+def _check_condition(place: Reader, when: Condition, raw: Collection[str]) -> None:
+    for name in when:
+        if name not in raw:
+            member = (place.get("when") or place).get(name) or place
+            member.problem(f"no parser finds a raw value {name!r}", code="unknown-raw")
+
+
 def _place(reader: Reader, field: str) -> Reader:
     """Return where in the file a fixed value of a field stands, as far as that is known."""
-    for key in ("set", "cases", "parse"):
+    for key in ("set", "cases", "switch", "parse"):
         member = reader.get(key)
         if member is not None:
             found = _find(member, field)
@@ -281,10 +308,20 @@ def _find(reader: Reader, field: str) -> Reader | None:
     return None
 
 
+def _consequences(body: Description) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Yield what cases and switches set and add."""
+    for case in body.cases:
+        yield case.set, case.add
+    for switch in body.switches:
+        yield from switch.table.values()
+        if switch.otherwise is not None:
+            yield switch.otherwise
+
+
 def _fixed_values(body: Description) -> list[tuple[str, Any]]:
     found = list(body.set.items())
-    for case in body.cases:
-        found += [*case.set.items(), *case.add.items()]
+    for settings, added in _consequences(body):
+        found += [*settings.items(), *added.items()]
     for parser in body.parsers:
         for pattern in getattr(parser, "patterns", ()):
             found += pattern.set.items()
@@ -292,7 +329,7 @@ def _fixed_values(body: Description) -> list[tuple[str, Any]]:
 
 
 def _check_mappings(reader: Reader, body: Description, declared: Mapping[str, FieldInfo]) -> None:
-    raw = {value for parser in body.parsers for value in parser.raw_values}
+    raw = set(body.raw_values)
     for mapping in body.mappings:
         member = reader.get("fields")
         place = (member.get(mapping.raw) if member else None) or reader
@@ -300,13 +337,14 @@ def _check_mappings(reader: Reader, body: Description, declared: Mapping[str, Fi
             place.problem(f"no parser finds a raw value {mapping.raw!r}", code="unknown-raw")
         if mapping.differs_from and mapping.differs_from not in raw:
             place.problem(f"no parser finds a raw value {mapping.differs_from!r}", code="unknown-raw")
+        _check_condition(place, mapping.when, raw)
         value_type = VALUE_TYPES.get(mapping.type)
         if value_type is None:
             place.problem(
                 f"unknown type of value {mapping.type!r}", hint=f"known: {', '.join(sorted(VALUE_TYPES))}"
             )
             continue
-        if mapping.type == "lookup" and mapping.table not in body.tables:
+        if mapping.type in ("lookup", "lookup_word") and mapping.table not in body.tables:
             place.problem(f"there is no table {mapping.table!r}", hint="tables stand under `tables`")
         for field in value_type.emits(mapping):
             info = declared.get(field)

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.script import literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
 
 __all__ = [
     "Case",
+    "Condition",
     "FieldMapping",
+    "Switch",
     "assignments",
+    "condition",
     "read_assignments",
     "read_cases",
+    "read_condition",
     "read_mappings",
+    "read_switches",
     "value",
+    "write_switches",
 ]
 
 LIST_FIELDS = frozenset({"event.category", "event.type"})
 """Fields that ECS wants as lists, however many values they have."""
 
 _MAPPING_KEYS = frozenset(
-    {"to", "type", "table", "otherwise", "bits", "required", "differs_from", "if_absent", "quiet", "unless"}
-)
+    {
+        "to", "type", "table", "otherwise", "bits", "required", "differs_from", "if_absent", "quiet", "unless", "when",
+    }
+)  # fmt: skip
+
+Condition = Mapping[str, "tuple[str, ...] | bool"]
+"""Raw value -> the texts it may be, or whether it must be there; all must hold."""
+
+_CHAIN = 3
+"""Up to so many texts are compared one by one; more are looked up."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +72,32 @@ class FieldMapping:
     """Set only where the document has no such field yet."""
     quiet: bool = False
     """Left out without complaint when it is unusable."""
+    when: Condition = field(default_factory=dict)
+    """Other raw values that it takes for the mapping to hold."""
 
 
 @dataclass(frozen=True)
 class Case:
     """What follows from certain raw values."""
 
-    when: Mapping[str, tuple[str, ...] | bool]
-    """Raw value -> the texts it may be, or whether it must be there; all must hold."""
+    when: Condition
+    """What must hold."""
     set: Mapping[str, Any]
     """Fields that are set then."""
     add: Mapping[str, Any]
     """List fields that receive values then."""
+
+
+@dataclass(frozen=True)
+class Switch:
+    """What follows from one value, looked up in a table: many values cost no more than one."""
+
+    by: str
+    """The raw value; or a field, as the mappings left it."""
+    table: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
+    """Text -> fields that are set, and list fields that receive values."""
+    otherwise: tuple[Mapping[str, Any], Mapping[str, Any]] | None
+    """The same for every other value, and for none."""
 
 
 def value(content: Any) -> str:
@@ -141,7 +170,37 @@ def _mapping(raw: str, entry: Reader) -> FieldMapping:
         unless=entry.text("unless", default=""),
         if_absent=entry.flag("if_absent"),
         quiet=entry.flag("quiet"),
+        when=read_condition(entry),
     )
+
+
+def read_condition(reader: Reader) -> Condition:
+    """Read the member `when`: raw value -> a text, a list of texts, or whether it must be there."""
+    member = reader.get("when")
+    if member is None:
+        return {}
+    found: dict[str, tuple[str, ...] | bool] = {}
+    for raw, wanted in member.items():
+        if isinstance(wanted.data, bool):
+            found[raw] = wanted.data
+        else:
+            found[raw] = tuple(element.as_text() for element in wanted.elements())
+    return found
+
+
+def condition(script: Script, when: Condition) -> str:
+    """Return the Painless expression for a condition; the tables of long ones are in `p`."""
+    conditions = []
+    for raw, wanted in when.items():
+        slot = script.slot(raw)
+        if isinstance(wanted, bool):
+            conditions.append(f"{slot} {'!=' if wanted else '=='} null")
+        elif len(wanted) > _CHAIN:
+            table = script.shared_table("texts", dict.fromkeys(wanted, True))
+            conditions.append(f"((Map){table}).containsKey({slot})")
+        else:
+            conditions.append("(" + " || ".join(f"{literal(text)}.equals({slot})" for text in wanted) + ")")
+    return " && ".join(conditions)
 
 
 def read_cases(reader: Reader) -> tuple[Case, ...]:
@@ -150,27 +209,47 @@ def read_cases(reader: Reader) -> tuple[Case, ...]:
     for entry in reader.elements():
         if not entry.is_mapping({"when", "set", "add"}):
             continue
-        when: dict[str, tuple[str, ...] | bool] = {}
-        condition = entry.get("when")
-        if condition is None or not condition.data:
+        when = read_condition(entry)
+        if not when:
             entry.problem("'when' is missing", code="missing-key")
-        for raw, member in condition.items() if condition else ():
-            if isinstance(member.data, bool):
-                when[raw] = member.data
-            else:
-                when[raw] = tuple(element.as_text() for element in member.elements())
-        settings, added = entry.get("set"), entry.get("add")
-        additions_read = read_assignments(added) if added else {}
-        found.append(
-            Case(
-                when,
-                read_assignments(settings) if settings else {},
-                {
-                    name: content if isinstance(content, list) else [content]
-                    for name, content in additions_read.items()
-                },
-            )
-        )
+        found.append(Case(when, *_consequences(entry)))
+    return tuple(found)
+
+
+def _consequences(entry: Reader) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Read the members `set` and `add`."""
+    settings, added = entry.get("set"), entry.get("add")
+    additions_read = read_assignments(added) if added else {}
+    return (
+        read_assignments(settings) if settings else {},
+        {
+            name: content if isinstance(content, list) else [content]
+            for name, content in additions_read.items()
+        },
+    )
+
+
+def read_switches(reader: Reader) -> tuple[Switch, ...]:
+    """Read the `switch` of a description: one, or a list of them. A key may hold several texts, with blanks between."""
+    found = []
+    for entry in reader.elements():
+        if not entry.is_mapping({"by", "table", "otherwise"}):
+            continue
+        table: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
+        member = entry.get("table")
+        if member is None:
+            entry.problem("'table' is missing", code="missing-key")
+        for key, content in member.items() if member else ():
+            if not content.is_mapping({"set", "add"}):
+                continue
+            consequences = _consequences(content)
+            for text in key.split():
+                if text in table:
+                    content.problem(f"{text!r} stands twice in this table")
+                table[text] = consequences
+        other = entry.get("otherwise")
+        otherwise = _consequences(other) if other and other.is_mapping({"set", "add"}) else None
+        found.append(Switch(entry.text("by"), table, otherwise))
     return tuple(found)
 
 
@@ -178,15 +257,30 @@ def write_cases(script: Script, cases: Sequence[Case]) -> str:
     """Return the statements of all cases, in order."""
     lines = []
     for case in cases:
-        conditions = []
-        for raw, wanted in case.when.items():
-            slot = script.slot(raw)
-            if isinstance(wanted, bool):
-                conditions.append(f"{slot} {'!=' if wanted else '=='} null")
-            else:
-                conditions.append(
-                    "(" + " || ".join(f"{literal(text)}.equals({slot})" for text in wanted) + ")"
-                )
         body = assignments(script, case.set) + additions(script, case.add)
-        lines.append(f"  if ({' && '.join(conditions)}) {{\n{body}  }}\n")
+        lines.append(f"  if ({condition(script, case.when)}) {{\n{body}  }}\n")
+    return "".join(lines)
+
+
+def table_of(script: Script, fields: Mapping[str, Any]) -> list[Any]:
+    """Return fixed values of fields as the Painless functions `setAll` and `addAll` read them."""
+    return [part for name, content in fields.items() for part in (*script.member(name), content)]
+
+
+def write_switches(script: Script, switches: Sequence[Switch], raw: Sequence[str]) -> str:
+    """Return the statements of all switches, in order; `raw` names the raw values, anything else is a field."""
+    lines = []
+    for switch in switches:
+        entries: dict[str, list[list[Any]]] = {}
+        table = {}
+        for text, (settings, added) in switch.table.items():
+            entry = [table_of(script, settings), table_of(script, added)]
+            # Texts of one meaning share an entry.
+            table[text] = entries.setdefault(repr(entry), entry)
+        otherwise = None
+        if switch.otherwise is not None:
+            otherwise = [table_of(script, content) for content in switch.otherwise]
+        place = script.unique("switch", {"table": table, "otherwise": otherwise})
+        text = script.slot(switch.by) if switch.by in raw else script.get(switch.by)
+        lines.append(f"  follow((Map){place}, {text}, o);\n")
     return "".join(lines)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from sigmawatch.datasets.mapping import Case, FieldMapping
+    from sigmawatch.datasets.mapping import Case, FieldMapping, Switch
     from sigmawatch.datasets.parsers import Parser
 
 __all__ = ["Dataset", "Description", "FieldInfo", "Sample"]
@@ -43,6 +43,8 @@ class Description:
     """Tables that translate values."""
     cases: tuple[Case, ...]
     """What follows from certain values."""
+    switches: tuple[Switch, ...]
+    """What follows from one value by a table, before the cases."""
     timestamp: tuple[str, ...]
     """Date fields that are the time of the event, the first that is there; empty: a mapping sets `@timestamp`."""
     derive: tuple[str, ...]
@@ -52,6 +54,11 @@ class Description:
     def mappings(self) -> tuple[FieldMapping, ...]:
         """What becomes of all raw values, those that the parsers know themselves first."""
         return (*(mapping for parser in self.parsers for mapping in parser.mappings), *self.own)
+
+    @property
+    def raw_values(self) -> Sequence[str]:
+        """Every raw value that some parser may find, each once."""
+        return tuple(dict.fromkeys(name for parser in self.parsers for name in parser.raw_values))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.derive import DERIVATIONS, write_related
 from sigmawatch.datasets.load import emitted_fields
-from sigmawatch.datasets.mapping import assignments, write_cases
+from sigmawatch.datasets.mapping import assignments, write_cases, write_switches
+from sigmawatch.datasets.parsers import needed_raw_values
 from sigmawatch.datasets.script import MAX_SOURCE_BYTES, Script, literal
 from sigmawatch.datasets.values import ENVIRONMENT, TIME_SLOT, write_mapping
 from sigmawatch.ecs import ecs_version
@@ -32,7 +33,7 @@ __all__ = ["MAX_FIELD_PROBLEMS", "build_pipeline", "hook_id", "without_hook"]
 MAX_FIELD_PROBLEMS = 2
 """With more unusable fields than this, a line is not taken for one of its format."""
 
-_ARGUMENTS = "f, o, problems, params, now"
+_ARGUMENTS = "f, o, problems, p, now"
 _STATEMENTS_A_FUNCTION = 15
 """Small functions: the JVM does not compile methods beyond 8,000 bytes of code."""
 
@@ -167,7 +168,9 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     for number, mapping in enumerate(body.mappings):
         kind = "required" if mapping.required else "fields" if mapping in body.own else "header"
         written[kind].append(write_mapping(script, mapping, number))
-    cases = write_cases(script, body.cases)
+    cases = write_switches(script, body.switches, body.raw_values) + write_cases(script, body.cases)
+    for raw in needed_raw_values(body.parsers):
+        script.slot(raw)
     steps = "".join(_unless_refused(script, parser.write(script, options)) for parser in body.parsers)
     time = script.slot(TIME_SLOT)
     times = "".join(
@@ -192,10 +195,16 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     keep_message = f"ctx.remove({message});"
     if body.message == "text":
         keep_message = f"if (raw != null) {{ ctx.put({message}, text); }}"
+    take_message = ""
+    if "message" in emitted_fields(body):
+        # The log has a message of its own inside the line.
+        take_message = f"ctx.remove({message});\n"
+        keep_message = f"if ({script.fault} != null) {{ ctx.remove({message}); }}"
     # A line that is refused gets nothing but what every document has and its header: the rest would be filed wrongly.
     # What is wrong with the header is among the problems already.
     again = header.replace(_ARGUMENTS, _ARGUMENTS.replace("problems", "new ArrayList()"))
     return f"""\
+Map p = params;
 long now = System.currentTimeMillis();
 String present = iso(now);
 makeObjects(ctx);
@@ -207,7 +216,7 @@ if (raw == null) {{ raw = ctx.get({message}); }}
 if (raw == null) {{ raw = ctx.remove('event.original'); }}
 String text = raw == null ? '' : raw.toString();
 if (raw != null) {{ {script.put("event.original", "text")} }}
-{script.put("event.dataset", literal(dataset.name))}
+{take_message}{script.put("event.dataset", literal(dataset.name))}
 {script.put("event.module", literal(body.module))}
 {script.put("event.kind", literal("event"))}
 {script.put("event.ingested", "present")}
@@ -261,6 +270,7 @@ def _shipper_objects(dataset: Dataset) -> list[str]:
 def _functions(script: Script, name: str, statements: list[str]) -> list[str]:
     """Put statements into functions of a bearable size, and return the calls."""
     calls = []
+    statements = [statement for statement in statements if statement]  # Painless refuses an empty function
     for start in range(0, len(statements), _STATEMENTS_A_FUNCTION):
         part = f"{name}{start // _STATEMENTS_A_FUNCTION}"
         body = "".join(statements[start : start + _STATEMENTS_A_FUNCTION])

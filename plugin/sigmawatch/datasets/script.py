@@ -22,6 +22,7 @@ MAX_SOURCE_BYTES = 65_535
 
 _FUNCTION = re.compile(r"^[A-Za-z][\w\[\]]* (\w+)\([^)]*\) \{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
 _WORD = re.compile(r"\b[A-Za-z]\w*(?=\()")
+_INDENTATION = re.compile(r"^ +", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*//.*\n", re.MULTILINE)
 
 
@@ -47,11 +48,12 @@ def java_length(text: str) -> int:
 
 @cache
 def _library() -> Mapping[str, str]:
-    """Return the functions of the `painless` folder by name, without comments."""
+    """Return the functions of the `painless` folder by name, without comments and indentation."""
     functions: dict[str, str] = {}
     for path in sorted((Path(__file__).parent / "painless").glob("*.painless")):
         for match in _FUNCTION.finditer(_COMMENT.sub("", path.read_text(encoding="utf-8"))):
-            functions[match[1]] = match[0]
+            # Indentation counts against the size that engines accept.
+            functions[match[1]] = _INDENTATION.sub("", match[0])
     return functions
 
 
@@ -125,6 +127,18 @@ class Script:
         """Put a table into `params` and return the expression for it inside a function."""
         self.params[name] = table
         return f"p.get({literal(name)})"
+
+    def unique(self, name: str, table: Any) -> str:
+        """Put a table into `params` under a name of its own, and return the expression for it inside a function."""
+        number = sum(key.startswith(f"{name}#") for key in self.params)
+        return self.table(f"{name}#{number}", table)
+
+    def shared_table(self, name: str, table: Any) -> str:
+        """Do as `unique` does, once for equal tables."""
+        for key, known in self.params.items():
+            if key.startswith(f"{name}#") and known == table:
+                return f"p.get({literal(key)})"
+        return self.unique(name, table)
 
     def function(self, name: str, result: str, parameters: str, body: str) -> None:
         """Add a function of this script's own."""

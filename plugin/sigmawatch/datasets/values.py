@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from sigmawatch.datasets.mapping import condition as mapping_condition
 from sigmawatch.datasets.script import literal
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def _complaint(script: Script, mapping: FieldMapping, what: str) -> str:
 
 def _put(script: Script, mapping: FieldMapping, field: str, expression: str) -> str:
     if field == "@timestamp":
-        return f"{script.slot(TIME_SLOT)} = {expression};"
+        statement = f"{script.slot(TIME_SLOT)} = {expression};"
+        return f"if ({script.slot(TIME_SLOT)} == null) {{ {statement} }}" if mapping.if_absent else statement
     statement = script.put(field, expression)
     return f"if ({script.get(field)} == null) {{ {statement} }}" if mapping.if_absent else statement
 
@@ -98,7 +100,7 @@ class Moment:
         complaint = _complaint(script, mapping, "no usable time")
         return (
             f"long ms = {self.expression}; if (ms >= 0L && ms <= 253402300799999L) "
-            f"{{ String t = iso(ms); {puts} }} else {{ {complaint} }}"
+            f"{{ String t = iso(ms); {puts} }}" + (f" else {{ {complaint} }}" if complaint else "")
         )
 
 
@@ -107,6 +109,8 @@ class Endpoint:
     """One end of a connection: `address` keeps the text, `ip` or `domain` is set by what it is."""
 
     fits: frozenset[str] = frozenset({"object"})
+    expression: str = "v"
+    """Where in the text `v` the address stands; null where there is none, which is no problem."""
 
     def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
         """Return address, ip and domain of each end."""
@@ -114,16 +118,24 @@ class Endpoint:
 
     def write(self, script: Script, mapping: FieldMapping) -> str:
         """Validate the address strictly; what is none is a name."""
-        lines = ["String t = ip(v);"]
+        text = "v"
+        lines = []
+        if self.expression != "v":
+            text = "a"
+            lines.append(f"String a = {self.expression}; if (a == null) {{ return; }}")
+        if mapping.if_absent:
+            taken = " || ".join(f"{script.get(f'{end}.address')} != null" for end in mapping.to)
+            lines.append(f"if ({taken}) {{ return; }}")
+        lines.append(f"String t = ip({text});")
         for end in mapping.to:
             lines += [
-                script.put(f"{end}.address", "t == null ? v : t"),
-                f"if (t != null) {{ {script.put(f'{end}.ip', 't')} }} else if (isDomain(v)) "
-                f"{{ {script.put(f'{end}.domain', 'v.toLowerCase()')} }}",
+                script.put(f"{end}.address", f"t == null ? {text} : t"),
+                f"if (t != null) {{ {script.put(f'{end}.ip', 't')} }} else if (isDomain({text})) "
+                f"{{ {script.put(f'{end}.domain', f'{text}.toLowerCase()')} }}",
             ]
         complaint = _complaint(script, mapping, "neither an IP address nor a host name")
         if complaint:
-            lines.append(f"if (t == null && !isDomain(v)) {{ {complaint} }}")
+            lines.append(f"if (t == null && !isDomain({text})) {{ {complaint} }}")
         return " ".join(lines)
 
 
@@ -147,6 +159,59 @@ class Lookup:
             f"String t = found != null ? (String)found : {default}; "
             f"if (t != null) {{ {puts} }}" + (f" else {{ {complaint} }}" if complaint else "")
         )
+
+
+@dataclass(frozen=True)
+class LookupWord:
+    """The first word of a text that a table of the description translates; the others mean nothing."""
+
+    fits: frozenset[str] = _TEXTS
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return the mapping's fields."""
+        return mapping.to
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Look each word up."""
+        puts = " ".join(_put(script, mapping, field, "t") for field in mapping.to)
+        return f"String t = wordIn(v, (Map)p.get({literal(f'table.{mapping.table}')})); if (t != null) {{ {puts} }}"
+
+
+@dataclass(frozen=True)
+class InterfaceEndpoint:
+    """`interface:address/port`, as Cisco's firewalls write an end; all but the address may be missing."""
+
+    fits: frozenset[str] = frozenset({"object"})
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return address, ip, domain and port of the end, and the observer's interface on its side."""
+        names = ("address", "ip", "domain", "port")
+        return tuple(
+            name for end in mapping.to for name in (*(f"{end}.{part}" for part in names), _side(end))
+        )
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Split the text, then do as for an endpoint."""
+        lines = [
+            "String[] parts = interfaceEndpoint(v); String a = parts[1]; String t = a == null ? null : ip(a);"
+        ]
+        lines += [
+            f"if (parts[0] != null) {{ {script.put(_side(end), 'parts[0]')} }} "
+            f"if (a != null) {{ {script.put(f'{end}.address', 't == null ? a : t')} "
+            f"if (t != null) {{ {script.put(f'{end}.ip', 't')} }} else if (isDomain(a)) "
+            f"{{ {script.put(f'{end}.domain', 'a.toLowerCase()')} }} }} "
+            f"if (parts[2] != null) {{ {script.put(f'{end}.port', 'port(parts[2])')} }}"
+            for end in mapping.to
+        ]
+        complaint = _complaint(script, mapping, "neither an IP address nor a host name")
+        if complaint:
+            lines.append(f"if (a == null || (t == null && !isDomain(a))) {{ {complaint} }}")
+        return " ".join(lines)
+
+
+def _side(end: str) -> str:
+    """Return the field with the interface of the observer that faces an end of a connection."""
+    return f"observer.{'ingress' if end.startswith(('source', 'client')) else 'egress'}.interface.name"
 
 
 @dataclass(frozen=True)
@@ -225,6 +290,22 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "syslog_time": Moment("syslogMs(v, now, (String)p.get('timezone'))"),
     "endpoint": Endpoint(),
     "lookup": Lookup(),
+    "lookup_word": LookupWord(),
+    "words": Converted(_TEXTS, "wordList(v)", "List"),
+    "mac": Converted(_TEXTS, "mac(v)", complaint="no MAC address"),
+    "frame_destination": Converted(_TEXTS, "frameMac(v, 0)"),
+    "frame_source": Converted(_TEXTS, "frameMac(v, 18)"),
+    "interface_endpoint": InterfaceEndpoint(),
+    "duration_seconds": Converted(frozenset({"long"}), "secondsNs(v)", "Long", "no duration"),
+    "duration_clock": Converted(frozenset({"long"}), "clockNs(v)", "Long", "no duration"),
+    "label": Converted(_TEXTS, "label(v)"),
+    "local_time": Moment("localMs(v, (String)p.get('timezone'))"),
+    "endpoint_in_brackets": Endpoint(expression="inBrackets(v)"),
+    "ips": Converted(frozenset({"ip"}), "addresses(v)", "List"),
+    "sha256": Converted(_TEXTS, "hash(v, 64)"),
+    "sha1": Converted(_TEXTS, "hash(v, 40)"),
+    "md5": Converted(_TEXTS, "hash(v, 32)"),
+    "severity_name": Converted(_TEXTS, "severityName(v)", complaint="no severity"),
     "bits": Bits(),
     "syslog_priority": SyslogPriority(),
 }
@@ -239,12 +320,19 @@ def write_mapping(script: Script, mapping: FieldMapping, number: int) -> str:
     """Write a mapping's function, and return the statement that calls it when there is a raw value."""
     name = f"field{number}"
     slot = script.slot(mapping.raw)
-    body = VALUE_TYPES[mapping.type].write(script, mapping)
-    script.function(name, "void", f"String v, {ENVIRONMENT}", f"  {body}")
+    call = f"{name}({slot}, f, o, problems, p, now);"
+    if mapping.type == "keyword":
+        # Nothing to convert: a function of its own would be ten times as long.
+        call = " ".join(_put(script, mapping, field, slot) for field in mapping.to)
+    else:
+        body = VALUE_TYPES[mapping.type].write(script, mapping)
+        script.function(name, "void", f"String v, {ENVIRONMENT}", f"  {body}")
     condition = f"{slot} != null"
     if mapping.differs_from:
         condition += f" && !{slot}.equals({script.slot(mapping.differs_from)})"
     if mapping.unless:
         condition += f" && !{literal(mapping.unless)}.equals({slot})"
+    if mapping.when:
+        condition = f"{mapping_condition(script, mapping.when)} && {condition}"
     missing = f" else {{ {_complaint(script, mapping, 'missing')} }}" if mapping.required else ""
-    return f"  if ({condition}) {{ {name}({slot}, f, o, problems, p, now); }}{missing}\n"
+    return f"  if ({condition}) {{ {call} }}{missing}\n"

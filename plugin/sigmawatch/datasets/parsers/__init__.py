@@ -7,7 +7,10 @@ script's fault slot why a line is none of its kind.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from sigmawatch.datasets.mapping import Condition, condition, read_condition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
 
-__all__ = ["Parser", "read_parsers"]
+__all__ = ["Conditional", "Parser", "needed_raw_values", "read_parsers"]
 
 
 class Parser(Protocol):
@@ -53,26 +56,105 @@ class Parser(Protocol):
         """Return its Painless statements. Raises UsageError for an option value that makes no sense."""
 
 
+@dataclass(frozen=True)
+class Conditional:
+    """A step that is only taken when earlier steps found certain raw values."""
+
+    when: Condition
+    """What must hold."""
+    step: Parser
+    """The step."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the step's kind."""
+        return self.step.kind
+
+    @property
+    def raw_values(self) -> Sequence[str]:
+        """Those of the step."""
+        return self.step.raw_values
+
+    @property
+    def mappings(self) -> Sequence[FieldMapping]:
+        """Those of the step."""
+        return self.step.mappings
+
+    @property
+    def emits(self) -> Mapping[str, Any]:
+        """What the step sets."""
+        return self.step.emits
+
+    @property
+    def patterns(self) -> Sequence[Any]:
+        """The step's patterns, if it has any."""
+        found: Sequence[Any] = getattr(self.step, "patterns", ())
+        return found
+
+    @property
+    def options(self) -> Sequence[str]:
+        """Those of the step."""
+        return self.step.options
+
+    @property
+    def drops(self) -> bool:
+        """Whether the step drops lines."""
+        return self.step.drops
+
+    def declared_format(self, line: str) -> str | None:
+        """Return what the step says."""
+        return self.step.declared_format(line)
+
+    def write(self, script: Script, options: Mapping[str, Any]) -> str:
+        """Write the step inside a condition."""
+        return f"if ({condition(script, self.when)}) {{\n{self.step.write(script, options)}}}\n"
+
+
+def needed_raw_values(parsers: Sequence[Parser]) -> Sequence[str]:
+    """Return the raw values that steps look at themselves, beside those that mappings, switches and cases do."""
+    from sigmawatch.datasets.parsers.join import Join
+
+    found: list[str] = []
+    for parser in parsers:
+        if isinstance(parser, Conditional):
+            found += [*parser.when, *needed_raw_values([parser.step])]
+        elif isinstance(parser, Join):
+            found += parser.parts
+    return found
+
+
 def read_parsers(reader: Reader) -> tuple[Parser, ...]:
     """Read the `parse` list of a description."""
-    parsers = []
+    parsers: list[Parser] = []
     for step in reader.elements():
         if not step.is_mapping():
             continue
-        if len(step.data) != 1:
-            step.problem("a parse step is one kind of parser with its settings", hint="- columns: {...}")
+        kinds = [kind for kind in step.data if kind != "when"]
+        if len(kinds) != 1:
+            step.problem(
+                "a parse step is one kind of parser with its settings, and `when` if need be",
+                hint="- columns: {...}",
+            )
             continue
-        kind, settings = next(step.items())
+        kind, settings = kinds[0], step.at(kinds[0])
         read = _kinds().get(kind)
         if read is None:
             settings.problem(f"unknown parser {kind!r}", hint=f"known: {', '.join(sorted(_kinds()))}")
         elif settings.is_mapping():
-            parsers.append(read(settings))
+            when = read_condition(step)
+            parser = read(settings)
+            parsers.append(Conditional(when, parser) if when else parser)
     return tuple(parsers)
 
 
 def _kinds() -> Mapping[str, Callable[[Reader], Parser]]:
     # Here, because the parsers import this module for its vocabulary.
-    from sigmawatch.datasets.parsers import columns, patterns, syslog
+    from sigmawatch.datasets.parsers import columns, join, kv, patterns, syslog
 
-    return {"columns": columns.read, "patterns": patterns.read, "syslog": syslog.read}
+    return {
+        "columns": columns.read,
+        "join": join.read,
+        "kv": kv.read,
+        "patterns": patterns.read,
+        "syslog": syslog.read,
+    }

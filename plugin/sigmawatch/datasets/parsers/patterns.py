@@ -6,6 +6,7 @@
         list:
           - match: Failed {method} for {user*} from {address} port {port} ssh2    # or a list of templates
             set: {event.action: ssh_login, event.outcome: failure}
+            raw: {method: none}       # raw values that follow from the shape, for mappings, switches and cases
         unmatched: {error: not an sshd line, unless: syslog.program}
 
 A message that no template fits is an event all the same when the raw value `unless` was found (or no `unmatched` is
@@ -14,10 +15,10 @@ given), else the line is refused with the words of `error`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sigmawatch.datasets.mapping import FieldMapping, read_assignments
+from sigmawatch.datasets.mapping import FieldMapping, read_assignments, table_of
 from sigmawatch.datasets.parsers.templates import Template, TemplateError, parse_template
 from sigmawatch.datasets.script import java_length, literal
 
@@ -38,6 +39,8 @@ class Pattern:
     """Tried in this order."""
     set: Mapping[str, Any]
     """Fields that follow from the shape alone."""
+    raw: Mapping[str, str] = field(default_factory=dict)
+    """Raw values that do."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Patterns:
                 for template in pattern.templates
                 for capture in template.captures
             )
+            | dict.fromkeys(name for pattern in self.patterns for name in pattern.raw)
         )
 
     @property
@@ -91,14 +95,15 @@ class Patterns:
         )
         for index, (template, pattern) in enumerate(entries):
             slots = [script.slot_number(capture.name) for capture in template.captures]
-            sets = [part for name, content in pattern.set.items() for part in (*script.member(name), content)]
-            templates.append({**template.table(), "slots": slots, "set": sets})
+            sets = table_of(script, pattern.set)
+            raw = [part for name, text in pattern.raw.items() for part in (script.slot_number(name), text)]
+            templates.append({**template.table(), "slots": slots, "set": sets, "raw": raw})
             # Each list holds its templates in the order of the description.
             if template.first_word is None:
                 anywhere.append(index)
             for word in words if template.first_word is None else [template.first_word]:
                 by_word.setdefault(word, []).append(index)
-        script.params["patterns"] = {"words": by_word, "other": anywhere, "templates": templates}
+        place = script.unique("patterns", {"words": by_word, "other": anywhere, "templates": templates})
         lines = ["String core = text;"]
         for text, test, cut in (
             *((text, "startsWith", f"core.substring({java_length(text)})") for text in self.prefixes),
@@ -108,7 +113,7 @@ class Patterns:
             ),
         ):
             lines.append(f"if (core.{test}({literal(text)})) {{ core = {cut}; }}")
-        call = "matchMessage(core, (Map)params.get('patterns'), f, o)"
+        call = f"matchMessage(core, (Map){place}, f, o)"
         unmatched = ""
         if self.error:
             known = f" && {script.slot(self.unless)} == null" if self.unless else ""
@@ -125,7 +130,7 @@ def read(reader: Reader) -> Patterns:
     if entries is None:
         reader.problem("'list' is missing", code="missing-key")
     for entry in entries.elements() if entries else ():
-        if not entry.is_mapping({"match", "set"}):
+        if not entry.is_mapping({"match", "set", "raw"}):
             continue
         templates = []
         match = entry.get("match")
@@ -137,7 +142,9 @@ def read(reader: Reader) -> Patterns:
             except TemplateError as error:
                 element.problem(f"broken pattern: {error}", code="pattern")
         settings = entry.get("set")
-        patterns.append(Pattern(tuple(templates), read_assignments(settings) if settings else {}))
+        raw = entry.get("raw")
+        found = {name: member.as_text() for name, member in raw.items()} if raw else {}
+        patterns.append(Pattern(tuple(templates), read_assignments(settings) if settings else {}, found))
     unmatched = reader.get("unmatched")
     if unmatched is not None and unmatched.is_mapping({"error", "unless"}):
         refusal, unless = unmatched.text("error"), unmatched.text("unless", default="")

@@ -5,6 +5,11 @@
         error: not an sshd line          # … with these words
         bare: true                       # lines without a header (no time, no program) are accepted
         process: true                    # the program is a process of the host: process.name and process.pid
+        kernel: true                     # the kernel's uptime `[12345.678] ` stands before the message
+        cisco: true                      # the headers of Cisco devices, with their `%FACILITY-SEVERITY-MNEMONIC: `
+        structured: {junos: [reason, …]} # parameters of RFC 5424's structured data: raw values sd.junos.reason, …
+        rest: juniper.srx                # the object for parameters without a mapping
+        sender: observer                 # the sender is a device: observer.name, in place of the host's names
 
 What remains of the line is the message. A stamp without a year is read relative to now, one without a time zone in the
 option `timezone` (default UTC).
@@ -13,7 +18,7 @@ option `timezone` (default UTC).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
@@ -32,7 +37,13 @@ __all__ = ["Syslog", "read"]
 _OFFSET = re.compile(r"UTC|[+-]\d\d:\d\d")
 
 _PARTS = ("priority", "version", "time", "host", "program", "pid", "msgid")
-"""In the order of the array that the Painless function `syslog` fills."""
+"""In the order of the array that the Painless function `syslog` fills; behind them it puts the structured data."""
+
+_CISCO_PARTS = ("sequence", "severity", "mnemonic")
+"""What stands in the headers of Cisco devices beside them, in the order of `ciscoSyslog`."""
+
+_OTHER_PARTS = ("repeated", "uptime")
+"""What stands before the message itself."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +58,29 @@ class Syslog:
     """Whether a line without program is accepted."""
     process: bool
     """Whether the program is a process of the host."""
+    kernel: bool = False
+    """Whether the kernel's uptime may stand before the message."""
+    cisco: bool = False
+    """Whether headers are those of Cisco devices."""
+    structured: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Structured data: id (without its number) -> names of parameters."""
+    rest: str = ""
+    """The object for parameters without a mapping."""
+    sender: str = "host"
+    """What the sender is: a `host`, or an `observer` of what others do."""
     kind: str = "syslog"
     options: Sequence[str] = ("timezone",)
     drops: bool = False
 
     @property
     def raw_values(self) -> Sequence[str]:
-        """The parts of the header, named `syslog.…`."""
-        return tuple(f"syslog.{part}" for part in _PARTS)
+        """The parts of the header, named `syslog.…`, and the parameters of structured data, named `sd.…`."""
+        parts = (*_PARTS, *_OTHER_PARTS, *(_CISCO_PARTS if self.cisco else ()))
+        return (*(f"syslog.{part}" for part in parts), *(f"sd.{name}" for name in self._parameters))
+
+    @property
+    def _parameters(self) -> Sequence[str]:
+        return [f"{element}.{name}" for element, names in self.structured.items() for name in names]
 
     @property
     def mappings(self) -> Sequence[FieldMapping]:
@@ -63,13 +89,26 @@ class Syslog:
             FieldMapping("syslog.time", ("@timestamp",), "syslog_time"),
             FieldMapping("syslog.priority", ("log.syslog",), "syslog_priority"),
             FieldMapping("syslog.version", ("log.syslog.version",), "keyword"),
-            FieldMapping("syslog.host", ("log.syslog.hostname", "host.hostname"), "keyword"),
-            # the shipper may know the host's name better
-            FieldMapping("syslog.host", ("host.name",), "keyword", if_absent=True),
+            FieldMapping("syslog.host", ("log.syslog.hostname",), "keyword"),
             FieldMapping("syslog.program", ("log.syslog.appname",), "keyword"),
             FieldMapping("syslog.pid", ("log.syslog.procid",), "keyword"),
             FieldMapping("syslog.msgid", ("log.syslog.msgid",), "keyword"),
+            FieldMapping("syslog.repeated", ("log.syslog.repeated",), "count"),
         ]
+        if self.sender == "host":
+            found += [
+                FieldMapping("syslog.host", ("host.hostname",), "keyword"),
+                # the shipper may know the host's name better
+                FieldMapping("syslog.host", ("host.name",), "keyword", if_absent=True),
+            ]
+        else:
+            found.append(FieldMapping("syslog.host", ("observer.name",), "keyword"))
+        if self.cisco:
+            found += [
+                FieldMapping("syslog.severity", ("event.severity",), "count"),
+                FieldMapping("syslog.severity", ("log.level",), "severity_name"),
+                FieldMapping("syslog.sequence", ("event.sequence",), "count"),
+            ]
         if self.process:
             found += [
                 FieldMapping("syslog.program", ("process.name",), "keyword"),
@@ -94,8 +133,24 @@ class Syslog:
         if not _OFFSET.fullmatch(zone) and zones and zone not in zones:
             raise UsageError(f"{zone!r} is no time zone", hint="For example UTC, Europe/Berlin or +01:00.")
         script.params["timezone"] = zone
-        lines = [f"String[] h = new String[{len(_PARTS)}];", "text = syslog(text, h);"]
-        lines += [f"{script.slot(f'syslog.{part}')} = h[{index}];" for index, part in enumerate(_PARTS)]
+        parts = (*_PARTS, "", *(_CISCO_PARTS if self.cisco else ()))
+        split = "ciscoSyslog" if self.cisco else "syslog"
+        lines = [f"String[] h = new String[{len(parts)}];", f"text = {split}(text, h);"]
+        lines += [f"{script.slot(f'syslog.{part}')} = h[{n}];" for n, part in enumerate(parts) if part]
+        if self.structured:
+            used = script.slots
+            slots = {name: used.get(f"sd.{name}", 0) for name in self._parameters}
+            rest = script.object(self.rest) if self.rest else "null"
+            place = script.unique("structured", slots)
+            lines.append(f"if (h[7] != null) {{ structuredData(h[7], f, {rest}, (Map){place}); }}")
+        lines += [
+            "h[0] = null;",
+            "text = repeatedMessage(text, h);",
+            f"{script.slot('syslog.repeated')} = h[0];",
+        ]
+        if self.kernel:
+            uptime = script.slot("syslog.uptime")
+            lines += ["h[0] = null;", "text = kernelMessage(text, h);", f"{uptime} = h[0];"]
         program = script.slot("syslog.program")
         conditions = [f"{literal(name)}.equals({program})" for name in self.programs]
         if self.bare:
@@ -108,10 +163,24 @@ class Syslog:
 
 def read(reader: Reader) -> Syslog:
     """Read the settings of a syslog step."""
-    reader.is_mapping({"programs", "error", "bare", "process"})
+    reader.is_mapping(
+        {"programs", "error", "bare", "process", "kernel", "cisco", "structured", "rest", "sender"}
+    )
+    sender = reader.text("sender", default="host")
+    if sender not in ("host", "observer"):
+        reader.at("sender").problem("sender: expected host or observer")
+    structured = {}
+    data = reader.get("structured")
+    for element, names in data.items() if data else ():
+        structured[element] = tuple(name.as_text() for name in names.elements())
     return Syslog(
         programs=reader.texts("programs"),
         error=reader.text("error", default="a line of another program"),
         bare=reader.flag("bare"),
         process=reader.flag("process"),
+        kernel=reader.flag("kernel"),
+        cisco=reader.flag("cisco"),
+        structured=structured,
+        rest=reader.text("rest", default=""),
+        sender=sender,
     )

@@ -1,0 +1,84 @@
+"""Raw values made of others: a moment whose date, time and zone a format keeps apart.
+
+    - join: {stamp: "{date}T{time}{tz}"}
+
+Where the first of the parts is missing there is no such value; another that is missing stands for nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch.datasets.script import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sigmawatch.datasets.mapping import FieldMapping
+    from sigmawatch.datasets.reader import Reader
+    from sigmawatch.datasets.script import Script
+
+__all__ = ["Join", "read"]
+
+_PART = re.compile(r"\{([^{}]+)\}|([^{}]+)")
+
+
+@dataclass(frozen=True)
+class Join:
+    """Raw values made of others."""
+
+    made: Mapping[str, tuple[tuple[bool, str], ...]]
+    """Name -> its parts: raw values (true) and texts between them (false)."""
+    kind: str = "join"
+    options: Sequence[str] = ()
+    mappings: Sequence[FieldMapping] = ()
+    drops: bool = False
+
+    @property
+    def raw_values(self) -> Sequence[str]:
+        """The values made."""
+        return tuple(self.made)
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """The raw values that they are made of."""
+        return [text for parts in self.made.values() for is_raw, text in parts if is_raw]
+
+    @property
+    def emits(self) -> Mapping[str, Any]:
+        """Nothing by itself."""
+        return {}
+
+    def declared_format(self, line: str) -> str | None:  # noqa: ARG002  # the protocol's signature
+        """Joining declares nothing."""
+        return None
+
+    def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # as above
+        """Write the concatenations."""
+        lines = []
+        for name, parts in self.made.items():
+            slots = [script.slot(text) for is_raw, text in parts if is_raw]
+            whole = " + ".join(
+                f"({script.slot(text)} == null ? '' : {script.slot(text)})" if is_raw else literal(text)
+                for is_raw, text in parts
+            )
+            lines.append(f"if ({slots[0]} != null) {{ {script.slot(name)} = {whole}; }}\n")
+        return "".join(lines)
+
+
+def read(reader: Reader) -> Join:
+    """Read the settings of a join step."""
+    made = {}
+    for name, member in reader.items():
+        text = member.as_text()
+        parts = tuple((match[1] is not None, match[1] or match[2]) for match in _PART.finditer(text))
+        if (
+            not any(is_raw for is_raw, _ in parts)
+            or "".join(f"{{{part}}}" if is_raw else part for is_raw, part in parts) != text
+        ):
+            member.problem(f"{name}: expected raw values in braces", hint='stamp: "{date}T{time}{tz}"')
+            continue
+        made[name] = parts
+    return Join(made)
