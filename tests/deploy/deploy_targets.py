@@ -28,7 +28,7 @@ class Target:
         return plan(self.cluster, artifacts, pack=pack, **options)
 
     def deploy(self, *artifacts: Artifact, pack: str = "p", **options: Any) -> ApplyResult:
-        return apply(self.cluster, self.plan(*artifacts, pack=pack, **options), release="r1")
+        return apply(self.cluster, self.plan(*artifacts, pack=pack, **options))
 
     def actions(self, *artifacts: Artifact, **options: Any) -> list[str]:
         return [change.action.value for change in self.plan(*artifacts, **options).changes]
@@ -54,7 +54,7 @@ def target_at(url: str) -> Target:
 
 
 def clean(cluster: Cluster) -> None:
-    names = ["sigmawatch-registry", "sigmawatch-detections", f"{PREFIX}index"]
+    names = ["sigmawatch-registry", "sigmawatch-releases", "sigmawatch-detections", f"{PREFIX}index"]
     for name in names:
         cluster.request("DELETE", f"/{name}", params={"ignore_unavailable": "true"}, ignore=(404,))
     if cluster.info.distribution == "opensearch":

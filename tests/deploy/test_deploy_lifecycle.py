@@ -262,7 +262,7 @@ def test_marks_say_who_owns_what_where_there_is_a_place_for_them(either: Target)
     assert {key: meta["sigmawatch"][key] for key in ("managed_by", "pack", "release")} == {
         "managed_by": "sigmawatch",
         "pack": "p",
-        "release": "r1",
+        "release": "1",
     }
     live = either.cluster.request("GET", f"/_ingest/pipeline/{PREFIX}one")[f"{PREFIX}one"]
     assert ("_meta" in live) == (either.cluster.info.distribution == "elasticsearch")

@@ -85,7 +85,7 @@ def test_marks_stand_in_the_metadata_and_find_a_lost_registry_again(
     watcher.deploy(watch())
     metadata = server.watches["sigmawatch-one"].body["metadata"]
     assert metadata["rule"] == "r"
-    assert (metadata["sigmawatch"]["pack"], metadata["sigmawatch"]["release"]) == ("p", "r1")
+    assert (metadata["sigmawatch"]["pack"], metadata["sigmawatch"]["release"]) == ("p", "1")
     server.indices.clear()
     assert watcher.actions(watch()) == ["record"]
     watcher.deploy(watch())

@@ -251,13 +251,18 @@ class WatcherStandIn:
             return 200, {"acknowledged": True}
         documents = self.indices.get(index, {})
         if api == "_search":
-            query = orjson.loads(raw)["query"].get("term", {})
+            body = orjson.loads(raw)
+            query = body["query"]
+            terms = query["bool"]["filter"] if "bool" in query else [query]
+            wanted = {name: value for each in terms for name, value in each.get("term", {}).items()}
             hits = [
                 {"_id": key, "_source": document.source}
                 for key, document in documents.items()
-                if all(document.source.get(name) == value for name, value in query.items())
+                if all(document.source.get(name) == value for name, value in wanted.items())
             ]
-            return 200, {"_scroll_id": "s", "hits": {"hits": hits}}
+            if body["sort"] != ["_doc"]:
+                hits.sort(key=lambda hit: hit["_source"]["number"], reverse=True)
+            return 200, {"_scroll_id": "s", "hits": {"hits": hits[: body["size"]]}}
         assert name is not None
         current = documents.get(name)
         if method == "GET":

@@ -181,7 +181,7 @@ def test_a_changed_detection_is_picked_up_while_the_runner_runs(bench: Bench, ch
 
     def deploy(kind: object) -> None:
         artifacts = [detection_artifact(kind, namespace=bench.token)]  # type: ignore[arg-type]
-        result = apply(bench.cluster, make_plan(bench.cluster, artifacts, pack=bench.token), release="r")
+        result = apply(bench.cluster, make_plan(bench.cluster, artifacts, pack=bench.token))
         assert not result.failed
 
     deploy(old)

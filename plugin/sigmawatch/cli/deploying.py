@@ -1,19 +1,24 @@
-"""What `plan` and `deploy` have in common."""
+"""What `plan`, `deploy` and the other commands that change a cluster have in common."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from sigmawatch.artifact import SHARED_OWNER
 from sigmawatch.bundle import Bundle, bundle_for
 from sigmawatch.cli.options import connection_options, namespace_option, open_pack, pack_option
-from sigmawatch.cli.terminal import print_problems
+from sigmawatch.cli.terminal import print_problems, progress_bar
 from sigmawatch.config import find_configuration
-from sigmawatch.deploy import Plan
+from sigmawatch.deploy import ApplyResult, Origin, Plan, apply
 from sigmawatch.deploy import plan as make_plan
 from sigmawatch.deploy.planner import MAX_DELETES
+from sigmawatch.deploy.registry import read_registry
+from sigmawatch.deploy.releases import list_releases
+from sigmawatch.errors import UsageError
 from sigmawatch.render.target import Target
 
 if TYPE_CHECKING:
@@ -21,19 +26,45 @@ if TYPE_CHECKING:
 
     from sigmawatch.cluster import Cluster
 
-__all__ = ["deploy_options", "planned"]
+__all__ = [
+    "carry_out",
+    "confirm",
+    "deploy_options",
+    "deployed_pack",
+    "max_deletes_option",
+    "message_option",
+    "pack_name_option",
+    "planned",
+    "yes_option",
+]
+
+max_deletes_option = click.option(
+    "--max-deletes",
+    type=click.IntRange(0),
+    default=MAX_DELETES,
+    show_default=True,
+    help="Refuse to delete more artifacts than this.",
+)
+
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask; for scripts and CI.")
+
+message_option = click.option(
+    "--message", "-m", default="", help="Why, for the list of releases; e.g. a ticket."
+)
+
+pack_name_option = click.option(
+    "--pack",
+    "pack_name",
+    metavar="NAME",
+    help="Name of the pack, as `sigmawatch releases list` shows it, or its folder. "
+    "[default: the only one that is deployed]",
+)
 
 
 def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that decide what is deployed, and where."""
     for option in (
-        click.option(
-            "--max-deletes",
-            type=click.IntRange(0),
-            default=MAX_DELETES,
-            show_default=True,
-            help="Refuse to delete more artifacts than this.",
-        ),
+        max_deletes_option,
         click.option("--adopt", is_flag=True, help="Take over artifacts of our names that others made."),
         click.option("--prune/--no-prune", default=True, help="Delete what the pack no longer has."),
         namespace_option("Of data streams and alerts."),
@@ -73,3 +104,50 @@ def planned(
         cluster, bundle.artifacts, pack=pack.name, prune=prune, adopt=adopt, max_deletes=max_deletes
     )
     return bundle, plan
+
+
+def deployed_pack(cluster: Cluster, given: str | None) -> str:
+    """Return the name of the pack that is meant. Raises UsageError, naming those there are."""
+    owners = {entry.pack for entry in read_registry(cluster).values()} - {SHARED_OWNER}
+    packs = sorted(owners | {release.pack for release in list_releases(cluster)})
+    if given is None:
+        if len(packs) == 1:
+            return packs[0]
+        if not packs:
+            raise UsageError("nothing is deployed in this cluster")
+        raise UsageError("several packs are deployed here", hint=f"--pack takes one of {', '.join(packs)}.")
+    if given in packs:
+        return given
+    name = Path(given).resolve().name
+    if name not in packs:
+        known = f"There are {', '.join(packs)}." if packs else "Nothing is deployed in this cluster."
+        raise UsageError(f"no pack {given} is deployed here", hint=known)
+    return name
+
+
+def confirm(plan: Plan, *, yes: bool) -> None:
+    """Ask whether a plan is to be applied. Raises UsageError where nobody can be asked, Abort for a no."""
+    if not plan.has_changes or yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "not asked, because there is no terminal", hint="Pass --yes to apply it without asking."
+        )
+    click.confirm(f"Apply ({plan.summary})?", abort=True, err=True)
+
+
+def carry_out(
+    cluster: Cluster, plan: Plan, origin: Origin, *, word: str, restores: int | None = None
+) -> ApplyResult:
+    """Apply a plan behind a progress bar."""
+    with progress_bar() as progress:
+        task = progress.add_task(word, total=len(plan.changes))
+        result = apply(
+            cluster,
+            plan,
+            origin=origin,
+            restores=restores,
+            on_progress=lambda _, done, total: progress.update(task, completed=done, total=total),
+        )
+        progress.update(task, total=len(result.results), completed=len(result.results))
+    return result

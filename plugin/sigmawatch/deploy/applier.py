@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,18 +16,26 @@ from sigmawatch.cluster import ResponseError
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.deploy.lock import DEFAULT_SECONDS, DeployLock
 from sigmawatch.deploy.order import waves
+from sigmawatch.deploy.origin import Origin, whoami
 from sigmawatch.deploy.plan import WRITING, Action, Change, Plan
 from sigmawatch.deploy.planner import engine_of
 from sigmawatch.deploy.registry import Entry, create_registry, fingerprint, read_registry, write_registry
+from sigmawatch.deploy.releases import (
+    KEPT_RELEASES,
+    begin_release,
+    close_release,
+    forget_old_releases,
+)
 from sigmawatch.errors import ClusterError, PartlyApplied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sigmawatch.cluster import Cluster
-    from sigmawatch.deploy.kind import Body
+    from sigmawatch.deploy.kind import Body, Kind
+    from sigmawatch.deploy.releases import Release
 
-__all__ = ["ApplyResult", "ArtifactResult", "DeployIncomplete", "apply"]
+__all__ = ["ApplyResult", "ArtifactResult", "DeployIncomplete", "ReleaseNotRecorded", "apply"]
 
 WRITERS = 4
 """Requests at a time: writes queue up at the master node anyway."""
@@ -67,7 +76,8 @@ class ApplyResult:
     """What became of a plan: a result for each change that had work in it."""
 
     results: tuple[ArtifactResult, ...]
-    release: str = ""
+    release: int | None = None
+    """Number of the release that this is; None where there was nothing to do."""
 
     @property
     def failed(self) -> tuple[ArtifactResult, ...]:
@@ -95,17 +105,31 @@ class DeployIncomplete(PartlyApplied):
         )
 
 
+class ReleaseNotRecorded(PartlyApplied):
+    """Everything was applied, only its release could not be marked as complete."""
+
+    def __init__(self, number: int, cause: ClusterError) -> None:
+        super().__init__(
+            f"everything is deployed, but release {number} could not be marked as complete: {cause.message}",
+            hint="Deploy again: it writes what is missing.",
+        )
+
+
 def apply(
     cluster: Cluster,
     plan: Plan,
     *,
     on_progress: Callable[[ArtifactResult, int, int], None] | None = None,
-    release: str = "",
+    origin: Origin | None = None,
+    restores: int | None = None,
+    kept_releases: int = KEPT_RELEASES,
     lock_seconds: float = DEFAULT_SECONDS,
 ) -> ApplyResult:
-    """Make a cluster what a plan says.
+    """Make a cluster what a plan says, and record it as a release.
 
     `on_progress` is called with each result, the number of results so far and the number there will be.
+    `origin`: who deploys what. `restores`: number of the release that the plan goes back to. `kept_releases`: how
+    many of the pack's releases are kept.
 
     Raises UsageError when the plan was refused, DeployLocked while somebody else deploys, ClusterError when
     the cluster changed since the plan was made or fails before anything was written, DeployIncomplete when
@@ -113,21 +137,72 @@ def apply(
     """
     plan.require_applicable()
     if not plan.has_work:
-        return ApplyResult((), release)
+        return ApplyResult(())
     create_registry(cluster)
     with DeployLock(cluster, seconds=lock_seconds) as lock:
-        registry = read_registry(cluster)
-        if fingerprint(registry) != fingerprint(plan.registry):
-            raise ClusterError(
-                "another deploy finished since this plan was made",
-                hint="Plan again and look at the difference.",
-            )
-        run = _Run(cluster, plan, lock, release, on_progress)
-        run.all()
-    result = ApplyResult(tuple(run.results.values()), release)
+        _require_unmoved(cluster, plan)
+        engine = engine_of(cluster)
+        release = begin_release(cluster, plan, origin or Origin(by=whoami()), engine, restores=restores)
+        run = _Run(cluster, plan, lock, str(release.number), on_progress)
+        try:
+            run.all()
+        except BaseException:
+            # Its bodies and intentions are there; that it was interrupted is only told more kindly this way.
+            with suppress(ClusterError):
+                close_release(cluster, release, run.failures(), interrupted=True)
+            raise
+        result = ApplyResult(tuple(run.results.values()), release.number)
+        _close(cluster, lock, release, result, kept_releases)
     if result.failed:
         raise DeployIncomplete(result)
     return result
+
+
+def _require_unmoved(cluster: Cluster, plan: Plan) -> None:
+    """Raise ClusterError when the cluster is no longer what the plan was made for. The lock must be held."""
+    again = "Plan again and look at the difference."
+    if fingerprint(read_registry(cluster)) != fingerprint(plan.registry):
+        raise ClusterError("another deploy finished since this plan was made", hint=again)
+    kinds = all_kinds()
+    ids: dict[str, list[str]] = {}
+    for change in plan.changes:
+        if change.is_change and kinds[change.key.kind].updatable and not kinds[change.key.kind].additive:
+            ids.setdefault(change.key.kind, []).append(change.key.id)
+    live = {kind: kinds[kind].read_all(cluster, wanted) for kind, wanted in ids.items()}
+    moved = [
+        change.key
+        for change in plan.changes
+        if change.is_change
+        and change.key.kind in live
+        and _moved(change, kinds[change.key.kind], live[change.key.kind].get(change.key.id))
+    ]
+    if moved:
+        shown = ", ".join(map(str, moved[:5])) + (f" and {len(moved) - 5} more" if len(moved) > 5 else "")
+        raise ClusterError(f"changed by somebody else since this plan was made: {shown}", hint=again)
+
+
+def _moved(change: Change, kind: Kind, body: Body | None) -> bool:
+    """Return whether an artifact is neither as it was when planned nor already as it shall be."""
+    if body is None:
+        return bool(change.live_hash) and change.after is not None
+    live_hash = content_hash(kind.normalise(body))
+    # As it shall be: the last request of a deployer that was killed arrived after we had looked.
+    return live_hash != change.live_hash and (change.after is None or live_hash != content_hash(change.after))
+
+
+def _close(
+    cluster: Cluster, lock: DeployLock, release: Release, result: ApplyResult, kept_releases: int
+) -> None:
+    """Record how a release ended. What is in the cluster is as it is, so failing here is told as such."""
+    failures = [(one.key, one.error) for one in result.failed]
+    try:
+        close_release(cluster, release, failures)
+        if not lock.lost:
+            forget_old_releases(cluster, release.pack, kept=kept_releases)
+    except ClusterError as error:
+        if result.failed:
+            return  # told with what failed
+        raise ReleaseNotRecorded(release.number, error) from error
 
 
 class _Run:
@@ -155,6 +230,10 @@ class _Run:
         self._engine = engine_of(cluster)
         self._hopeless = ""
         self._stop = threading.Event()
+
+    def failures(self) -> list[tuple[ArtifactKey, str]]:
+        """Return what failed so far, and why."""
+        return [(one.key, one.error) for one in self.results.values() if not one.ok]
 
     def all(self) -> None:
         """Write wave after wave, then delete."""
@@ -355,6 +434,7 @@ class _Run:
 
     def _entry(self, change: Change, live_hash: str) -> Entry:
         assert change.artifact is not None
+        before = self._plan.registry.get(change.key)
         return Entry(
             kind=change.key.kind,
             id=change.key.id,
@@ -366,6 +446,7 @@ class _Run:
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
             release=self._release,
             seed=change.artifact.seed,
+            found=before.found if before is not None else change.action in {Action.RECORD, Action.ADOPT},
         )
 
     def _intention(self, change: Change) -> Entry:

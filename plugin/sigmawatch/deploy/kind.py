@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sigmawatch.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from sigmawatch.artifact import Artifact
+    from sigmawatch.artifact import Artifact, ArtifactKey
     from sigmawatch.cluster import Cluster, ClusterInfo
 
 __all__ = ["Body", "Kind"]
@@ -36,7 +36,7 @@ class Kind(ABC):
     additive: ClassVar[bool] = False
     """True: it grows by itself, so that having more than we sent is neither drift nor a change."""
     deletable: ClassVar[bool] = True
-    """False: holds data, so it outlives its artifact."""
+    """False: holds data, so it outlives its artifact unless its data is to go, too."""
 
     @abstractmethod
     def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
@@ -51,7 +51,17 @@ class Kind(ABC):
 
     @abstractmethod
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
-        """Delete one; that it is gone already is fine. Raises ClusterError."""
+        """Delete one, with the data in it; that it is gone already is fine. Raises ClusterError."""
+
+    def in_use(
+        self, cluster: Cluster, ids: Collection[str], going: Collection[ArtifactKey]
+    ) -> Mapping[str, str]:
+        """Return which of those ids cannot go, and why: something that is not `going` as well needs them.
+
+        Raises ClusterError.
+        """
+        del cluster, ids, going
+        return {}
 
     @abstractmethod
     def normalise(self, body: Mapping[str, Any]) -> Body:

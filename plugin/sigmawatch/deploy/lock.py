@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import secrets
-import socket
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from sigmawatch.cluster import ResponseError, url_path
+from sigmawatch.deploy.origin import whoami
 from sigmawatch.deploy.registry import REGISTRY_INDEX
 from sigmawatch.errors import ClusterError
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from sigmawatch.cluster import Cluster
 
-__all__ = ["DEFAULT_SECONDS", "DeployLock", "DeployLocked"]
+__all__ = ["DEFAULT_SECONDS", "DeployLock", "DeployLocked", "holder"]
 
 DEFAULT_SECONDS = 60.0
 """How long a dead deployer blocks others. Renewed after each third of it."""
@@ -34,14 +33,6 @@ class DeployLocked(ClusterError):  # a state of the cluster, like TargetUnavaila
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _whoami() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}, process {os.getpid()}"
 
 
 class DeployLock:
@@ -94,7 +85,7 @@ class DeployLock:
         expires = self._clock() + timedelta(seconds=self._seconds)
         return {
             "document": "lock",
-            "holder": _whoami(),
+            "holder": f"{whoami()}, process {os.getpid()}",
             "token": self._token,
             "expires": expires.isoformat(timespec="seconds"),
         }
@@ -160,6 +151,14 @@ class DeployLock:
             return False
         self._keep(found)
         return True
+
+
+def holder(cluster: Cluster) -> str:
+    """Return who is deploying right now; empty when nobody is. Raises ClusterError."""
+    found = cluster.request("GET", _PATH, ignore=(404,))
+    if not found or not found.get("found") or _now() >= _expiry(found["_source"]):
+        return ""
+    return str(found["_source"].get("holder"))
 
 
 def _expiry(document: dict[str, Any]) -> datetime:

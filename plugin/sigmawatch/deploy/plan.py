@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sigmawatch.artifact import Artifact, ArtifactKey
     from sigmawatch.deploy.registry import Entry
+    from sigmawatch.deploy.releases import Release
 
 __all__ = ["Action", "Change", "Plan", "Refusal"]
 
@@ -64,6 +65,11 @@ class Change:
     """Hash of `before`; empty when it is absent."""
 
     @property
+    def is_change(self) -> bool:
+        """Whether anything in the cluster becomes different."""
+        return self.action in _CHANGING
+
+    @property
     def diff(self) -> str:
         """How the body changes, as a unified diff of JSON."""
         return unified_diff(self.before, self.after)
@@ -106,6 +112,10 @@ class Plan:
     refusals: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
     """What else a reader should know."""
+    last: Release | None = None
+    """The newest release of the pack, without its artifacts."""
+    removal: bool = False
+    """The whole pack goes."""
 
     @property
     def counts(self) -> dict[Action, int]:
@@ -116,12 +126,15 @@ class Plan:
     @property
     def has_changes(self) -> bool:
         """Whether anything in the cluster would become different (the registry aside)."""
-        return any(change.action in _CHANGING for change in self.changes)
+        return any(change.is_change for change in self.changes)
 
     @property
     def has_work(self) -> bool:
-        """Whether applying would write anything at all, the registry included."""
-        return self.has_changes or any(change.action is Action.RECORD for change in self.changes)
+        """Whether applying would write anything at all, our own records included."""
+        if self.has_changes or any(change.action is Action.RECORD for change in self.changes):
+            return True
+        # All is as it should be, but no complete release says so: the last one was cut off at its very end.
+        return bool(self.changes) and (self.last is None or not self.last.is_complete)
 
     @property
     def summary(self) -> str:

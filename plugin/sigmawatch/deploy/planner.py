@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sigmawatch import __version__
@@ -11,6 +12,7 @@ from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.deploy.order import waves
 from sigmawatch.deploy.plan import Action, Change, Plan, Refusal
 from sigmawatch.deploy.registry import Entry, read_registry
+from sigmawatch.deploy.releases import latest_release
 from sigmawatch.errors import ContentError, Problem, TargetUnavailable, UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from sigmawatch.cluster import Cluster
     from sigmawatch.deploy.kind import Body, Kind
 
-__all__ = ["MAX_DELETES", "engine_of", "plan"]
+__all__ = ["MAX_DELETES", "engine_of", "plan", "removal_plan"]
 
 MAX_DELETES = 20
 """Artifacts that one deploy deletes unless it is told that more are meant."""
@@ -72,10 +74,7 @@ def plan(
     gone = [entry for entry in gone if entry.kind in live]
     planner = _Planner(pack, adopt, engine_of(cluster), live, registry)
     changes = [planner.change(artifact) for artifact in ordered]
-    changes += [
-        planner.removal(entry)
-        for entry in sorted(gone, key=lambda entry: (-kinds[entry.kind].rank, entry.kind, entry.id))
-    ]
+    changes += _removals(cluster, planner, gone)
     return Plan(
         pack=pack,
         cluster=str(cluster.info),
@@ -83,7 +82,63 @@ def plan(
         registry=registry,
         refusals=tuple(_refusals(changes, max_deletes)),
         notes=tuple(notes),
+        last=latest_release(cluster, pack),
     )
+
+
+def removal_plan(cluster: Cluster, *, pack: str, data: bool = False) -> Plan:
+    """Return the plan to take a pack out of a cluster: everything that is recorded as its own, and nothing else.
+
+    What all packs share goes with the last of them. `data`: data streams and indices go as well, with all that is in
+    them. Raises ClusterError when the cluster cannot be read.
+    """
+    registry = read_registry(cluster)
+    kinds = all_kinds()
+    owners = {entry.pack for entry in registry.values()}
+    going = {pack} if owners - {pack, SHARED_OWNER} else {pack, SHARED_OWNER}
+    gone = [entry for entry in registry.values() if entry.pack in going and pack in owners]
+    notes: list[str] = []
+    if gone and SHARED_OWNER in owners - going:
+        others = ", ".join(sorted(owners - {pack, SHARED_OWNER}))
+        notes.append(f"what all packs share stays for {others}")
+    unknown = [entry for entry in gone if entry.kind not in kinds]
+    if unknown:
+        notes.append(f"{len(unknown)} artifacts of kinds that this version does not know are left alone")
+    gone = [entry for entry in gone if entry.kind in kinds]
+    live = _read(cluster, (), gone, notes)
+    planner = _Planner(pack, False, engine_of(cluster), live, registry, why="the pack goes", data=data)
+    changes = _removals(cluster, planner, [entry for entry in gone if entry.kind in live])
+    return Plan(
+        pack=pack,
+        cluster=str(cluster.info),
+        changes=tuple(changes),
+        registry=registry,
+        notes=tuple(notes),
+        last=latest_release(cluster, pack),
+        removal=True,
+    )
+
+
+def _removals(cluster: Cluster, planner: _Planner, gone: Iterable[Entry]) -> list[Change]:
+    """Return the changes of what goes, in the order in which it can; what data still uses is kept, with the reason."""
+    kinds = all_kinds()
+    changes = [
+        planner.removal(entry)
+        for entry in sorted(gone, key=lambda entry: (-kinds[entry.kind].rank, entry.kind, entry.id))
+    ]
+    deleted = {change.key for change in changes if change.action is Action.DELETE}
+    # In the order of deletion: what only a kept template needs is kept with it.
+    for name in dict.fromkeys(key.kind for key in (change.key for change in changes)):
+        mine = {key.id for key in deleted if key.kind == name}
+        used = kinds[name].in_use(cluster, mine, deleted) if mine else {}
+        deleted -= {ArtifactKey(name, artifact_id) for artifact_id in used}
+        changes = [
+            replace(change, action=Action.UNCHANGED, reason=f"kept: {used[change.key.id]}")
+            if change.key.kind == name and change.key.id in used
+            else change
+            for change in changes
+        ]
+    return changes
 
 
 def _unique(artifacts: Iterable[Artifact]) -> dict[ArtifactKey, Artifact]:
@@ -153,7 +208,12 @@ class _Planner:
         engine: str,
         live: Mapping[str, Mapping[str, Body]],
         registry: Mapping[ArtifactKey, Entry],
+        *,
+        why: str = "no longer in the pack",
+        data: bool = False,
     ) -> None:
+        self._why = why
+        self._data = data
         self._pack = pack
         self._adopt = adopt
         self._engine = engine
@@ -245,12 +305,17 @@ class _Planner:
         live = self._live[entry.kind].get(entry.id)
         before = None if live is None else kind.normalise(live)
         live_hash = "" if before is None else content_hash(before)
-        action, reason = Action.DELETE, "no longer in the pack"
+        action, reason = Action.DELETE, self._why
         if before is None:
-            action, reason = Action.RECORD, "no longer in the pack, and gone already"
+            action, reason = Action.RECORD, f"{self._why}, and gone already"
+        elif not kind.deletable and self._data and not entry.found:
+            reason = "with all its data"
         elif entry.seed or not kind.deletable:
             action = Action.UNCHANGED
-            reason = f"no longer in the pack; {'the user owns it' if entry.seed else 'its data is kept'}"
+            kept = "the user owns it" if entry.seed else "its data is kept"
+            if entry.found and self._data:
+                kept = "its data is kept, because it was there before"
+            reason = f"{self._why}; {kept}"
         elif entry.live_hash != live_hash and not entry.pending:
             reason += "; changed outside meanwhile"
         return Change(key=entry.key, action=action, reason=reason, before=before, live_hash=live_hash)

@@ -1,22 +1,26 @@
-"""A plan for people: one line per change, the difference below it, the counts at the end."""
+"""Plans and releases for people: one line per change, the difference below it, the counts at the end."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
 from sigmawatch.deploy.plan import Action
+from sigmawatch.deploy.releases import ReleaseState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
+    from sigmawatch.artifact import ArtifactKey
     from sigmawatch.deploy.plan import Change, Plan
+    from sigmawatch.deploy.releases import Release
 
-__all__ = ["render_plan"]
+__all__ = ["release_line", "render_plan", "render_release", "render_releases"]
 
 _SIGNS = {
     Action.CREATE: ("+", "create", "green"),
@@ -40,7 +44,7 @@ def render_plan(plan: Plan, *, full: bool = False) -> RenderableType:
 def _lines(plan: Plan, full: bool) -> Iterator[Text]:
     yield Text(f"Pack {plan.pack} against {plan.cluster}")
     for change in plan.changes:
-        if change.action is Action.UNCHANGED and not change.reason.startswith("no longer"):
+        if change.action is Action.UNCHANGED and change.artifact is not None:
             continue
         sign, word, style = _SIGNS[change.action]
         line = Text(f"{sign} {word} {change.key}", style=style)
@@ -62,7 +66,105 @@ def _difference(change: Change, full: bool) -> Iterator[Text]:
     lines = change.diff.splitlines()
     shown = lines if full else lines[:_MAX_DIFF]
     for line in shown:
-        style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
-        yield Text(f"    {line}", style=style)
+        yield _difference_line(line)
     if len(shown) < len(lines):
         yield Text(f"    … {len(lines) - len(shown)} more lines", style="dim")
+
+
+def _difference_line(line: str) -> Text:
+    return Text(f"    {line}", style={"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))
+
+
+def release_line(release: Release) -> str:
+    """Return a release in one line: number, when, by whom, from which revision."""
+    origin = release.origin
+    parts = [f"release {release.number}", _moment(release.created)]
+    if not release.is_complete:
+        parts.append(_STATES[release.state])
+    if origin.by:
+        parts.append(f"by {origin.by}")
+    if origin.revision:
+        parts.append(f"revision {_revision(release)}")
+    if origin.target:
+        parts.append(f"target {origin.target}")
+    return ", ".join(parts)
+
+
+def render_releases(releases: Sequence[Release]) -> RenderableType:
+    """Return releases as a table. What people wrote is never read as markup."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("No.", justify="right")
+    for name in ("Pack", "When", "State", "Revision", "What changed", "By", "Why"):
+        table.add_column(name, overflow="fold")
+    for one in releases:
+        table.add_row(
+            str(one.number),
+            Text(one.pack),
+            Text(_moment(one.created)),
+            Text(_STATES[one.state], style="green" if one.is_complete else "yellow"),
+            Text(_revision(one)),
+            Text(_what(one)),
+            Text(one.origin.by),
+            Text(one.origin.message),
+        )
+    return table
+
+
+def render_release(release: Release, differences: Mapping[ArtifactKey, str]) -> RenderableType:
+    """Return one release with everything that it changed."""
+    origin = release.origin
+    lines = [Text(f"Release {release.number} of pack {release.pack}", style="bold")]
+    told = {
+        "when": _moment(release.created),
+        "state": _STATES[release.state],
+        "by": origin.by,
+        "why": origin.message,
+        "revision": f"{origin.revision}{' with changes not committed' if origin.modified else ''}",
+        "environment": origin.environment,
+        "target": origin.target,
+        "namespace": origin.namespace,
+        "restores": "" if release.restores is None else f"release {release.restores}",
+        "sigmawatch": release.version,
+        "engine": release.engine,
+        "artifacts": str(len(release.artifacts)),
+    }
+    lines += [Text(f"  {name:<12}{value}") for name, value in told.items() if value]
+    failures = dict(release.failures)
+    for action, key in release.changes:
+        sign, word, style = _SIGNS[Action(action)]
+        lines.append(Text(f"{sign} {word} {key}", style=style))
+        if key in failures:
+            lines.append(Text(f"    failed: {failures[key]}", style="bold red"))
+    shown = {key for _, key in release.changes}
+    lines += [
+        Text(f"x {key} failed: {why}", style="bold red") for key, why in failures.items() if key not in shown
+    ]
+    if not release.changes:
+        lines.append(Text("Nothing in the cluster was changed."))
+    for key, text in differences.items():
+        lines.append(Text(f"{key}", style="bold"))
+        lines += [_difference_line(line) for line in text.splitlines()]
+    return Group(*lines)
+
+
+_STATES = {
+    ReleaseState.BEGUN: "not finished",
+    ReleaseState.COMPLETE: "complete",
+    ReleaseState.INCOMPLETE: "incomplete",
+}
+
+
+def _moment(text: str) -> str:
+    return text[:19].replace("T", " ")
+
+
+def _revision(release: Release) -> str:
+    origin = release.origin
+    return f"{origin.revision[:12]}{'+changes' if origin.modified else ''}"
+
+
+def _what(release: Release) -> str:
+    counts = ", ".join(f"{count} {action}" for action, count in release.counts.items()) or "nothing"
+    if release.removal:
+        return f"removed: {counts}"
+    return counts if release.restores is None else f"back to {release.restores}: {counts}"

@@ -62,6 +62,8 @@ class Entry:
     """Hash of the body that a deploy was about to write. Found by a later deploy, it was interrupted."""
     seed: bool = False
     """Created for the user to own: never updated or deleted."""
+    found: bool = False
+    """It was there before we came, so that the data in it is not ours to delete."""
 
     @property
     def key(self) -> ArtifactKey:

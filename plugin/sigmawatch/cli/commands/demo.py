@@ -85,7 +85,6 @@ def _deploy(cluster: Cluster) -> Bundle:
         apply(
             cluster,
             plan,
-            release="demo",
             on_progress=lambda _, done, total: progress.update(task, completed=done, total=total),
         )
         progress.update(task, total=len(plan.changes), completed=len(plan.changes))

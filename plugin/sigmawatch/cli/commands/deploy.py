@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import sys
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sigmawatch.cli.deploying import deploy_options, planned
-from sigmawatch.cli.options import format_option, open_cluster
-from sigmawatch.cli.terminal import errors, print_json, progress_bar, results
-from sigmawatch.deploy import ApplyResult, DeployIncomplete, Plan, apply, render_plan
-from sigmawatch.errors import UsageError
+from sigmawatch.cli.deploying import (
+    carry_out,
+    confirm,
+    deploy_options,
+    message_option,
+    planned,
+    yes_option,
+)
+from sigmawatch.cli.options import format_option, open_cluster, open_pack
+from sigmawatch.cli.terminal import errors, print_json, results
+from sigmawatch.deploy import ApplyResult, DeployIncomplete, origin_of, render_plan
 from sigmawatch.render.target import Target
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sigmawatch.bundle import Bundle
-    from sigmawatch.cluster import Cluster
 
 __all__ = ["command"]
 
 
 @click.command()
 @deploy_options
-@click.option("--yes", "-y", is_flag=True, help="Do not ask; for scripts and CI.")
+@message_option
+@yes_option
 @format_option("text", "json")
 def command(
     pack_path: Path | None,
@@ -35,6 +40,7 @@ def command(
     prune: bool,
     adopt: bool,
     max_deletes: int,
+    message: str,
     yes: bool,
     output_format: str,
     **connection: Any,
@@ -43,6 +49,7 @@ def command(
 
     Deploys pipelines, templates, detections and alert indices. Shows the plan and asks first, unless --yes is
     given. A second deploy changes nothing. One that failed or was interrupted is completed by running it again.
+    Each deploy that changes something is recorded as a release, to which `sigmawatch rollback` can go back.
 
     \b
     Example:
@@ -53,10 +60,15 @@ def command(
         if output_format == "text":
             results().print(render_plan(plan))
         plan.require_applicable()
-        if plan.has_changes and not yes:
-            _ask(plan.summary)
+        confirm(plan, yes=yes)
+        origin = replace(
+            origin_of(open_pack(pack_path).root),
+            target=bundle.target.value,
+            namespace=namespace,
+            message=message,
+        )
         try:
-            result = _apply(cluster, plan)
+            result = carry_out(cluster, plan, origin, word="Deploying")
         except DeployIncomplete as incomplete:
             if output_format == "json":
                 _print(bundle, incomplete.result)
@@ -71,26 +83,5 @@ def command(
         errors().print("The detections are executed by `sigmawatch run`; keep one running.", markup=False)
 
 
-def _apply(cluster: Cluster, plan: Plan) -> ApplyResult:
-    with progress_bar() as progress:
-        task = progress.add_task("Deploying", total=len(plan.changes))
-        result = apply(
-            cluster,
-            plan,
-            release=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}",
-            on_progress=lambda _, done, total: progress.update(task, completed=done, total=total),
-        )
-        progress.update(task, total=len(result.results), completed=len(result.results))
-    return result
-
-
 def _print(bundle: Bundle, result: ApplyResult) -> None:
     print_json({"target": bundle.target.value, **result.to_dict()})
-
-
-def _ask(summary: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "not asked, because there is no terminal", hint="Pass --yes to deploy without asking."
-        )
-    click.confirm(f"Apply ({summary})?", abort=True, err=True)

@@ -9,7 +9,16 @@ if TYPE_CHECKING:
 
     from sigmawatch.deploy.kind import Body
 
-__all__ = ["MARKS", "flat_settings", "marked", "marks_in", "name_lists", "normal_template", "unmarked"]
+__all__ = [
+    "MARKS",
+    "called_names",
+    "flat_settings",
+    "marked",
+    "marks_in",
+    "name_lists",
+    "normal_template",
+    "unmarked",
+]
 
 MARKS = "sigmawatch"
 """The key of our marks in a `_meta` (or a watch's `metadata`), beside what others keep there."""
@@ -76,6 +85,19 @@ def normal_template(template: Mapping[str, Any] | None) -> Body:
     if copy.get("settings"):
         copy["settings"] = flat_settings(copy["settings"])
     return {key: value for key, value in copy.items() if value not in ({}, None)}
+
+
+def called_names(body: Any, processor: str, key: str) -> Iterator[str]:
+    """Yield what the processors of one type in a pipeline refer to by `key`, however deep they stand."""
+    if isinstance(body, list):
+        for one in body:
+            yield from called_names(one, processor, key)
+    elif isinstance(body, dict):
+        options = body.get(processor)
+        if isinstance(options, dict) and isinstance(options.get(key), str):
+            yield options[key]
+        for one in body.values():
+            yield from called_names(one, processor, key)
 
 
 def name_lists(names: Iterable[str]) -> Iterator[list[str]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.artifact import ArtifactKey
 from sigmawatch.cluster import url_path
 from sigmawatch.deploy.kind import Body, Kind
 from sigmawatch.deploy.kinds._shapes import marked, marks_in, normal_template, unmarked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from sigmawatch.cluster import Cluster, ClusterInfo
 
@@ -36,6 +37,20 @@ class ComponentTemplate(Kind):
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Delete the component template; refused while an index template is composed of it."""
         cluster.request("DELETE", url_path("_component_template", artifact_id), ignore=(404,))
+
+    def in_use(
+        self, cluster: Cluster, ids: Collection[str], going: Collection[ArtifactKey]
+    ) -> Mapping[str, str]:
+        """Return what index templates that stay are composed of: servers refuse to delete those."""
+        params = {"filter_path": "index_templates.name,index_templates.index_template.composed_of"}
+        answer = cluster.request("GET", "/_index_template", params=params) or {}
+        return {
+            component: f"the index template {one['name']} is composed of it"
+            for one in answer.get("index_templates", ())
+            if ArtifactKey("index_template", one["name"]) not in going
+            for component in one["index_template"].get("composed_of", ())
+            if component in ids
+        }
 
     def normalise(self, body: Mapping[str, Any]) -> Body:
         """Flatten settings and leave out marks."""

@@ -17,7 +17,7 @@ __all__ = ["DataStream"]
 
 
 class DataStream(Kind):
-    """`_data_stream`. Holds data: never changed, never deleted."""
+    """`_data_stream`. Holds data: never changed, and only deleted where data is to go, too."""
 
     name = "data_stream"
     rank = 50
@@ -46,7 +46,8 @@ class DataStream(Kind):
                 raise
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
-        """Do nothing: it holds data."""
+        """Delete it with all its backing indices."""
+        cluster.request("DELETE", url_path("_data_stream", artifact_id), ignore=(404,))
 
     def normalise(self, body: Mapping[str, Any]) -> Body:
         """Return an empty body: only existence counts."""

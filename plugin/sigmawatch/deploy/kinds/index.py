@@ -17,7 +17,7 @@ __all__ = ["Index"]
 
 
 class Index(Kind):
-    """An index with its `settings`, `mappings` and `aliases`. Holds data: never deleted.
+    """An index with its `settings`, `mappings` and `aliases`. Holds data: only deleted where data is to go, too.
 
     Settings and aliases are set at creation and then left alone: most settings cannot be changed, and the
     rest is the operator's to tune.
@@ -48,7 +48,8 @@ class Index(Kind):
                 cluster.request("PUT", f"{url_path(artifact_id)}/_mapping", body["mappings"])
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
-        """Do nothing: it holds data."""
+        """Delete it with all its documents."""
+        cluster.request("DELETE", url_path(artifact_id), ignore=(404,))
 
     def normalise(self, body: Mapping[str, Any]) -> Body:
         """Return the mappings, with `dynamic` as servers return it (text)."""

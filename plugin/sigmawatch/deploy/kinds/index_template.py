@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.artifact import ArtifactKey
 from sigmawatch.cluster import url_path
 from sigmawatch.deploy.kind import Body, Kind
 from sigmawatch.deploy.kinds._shapes import marked, marks_in, normal_template, unmarked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from sigmawatch.cluster import Cluster, ClusterInfo
 
@@ -42,6 +43,20 @@ class IndexTemplate(Kind):
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Delete the index template; refused while a data stream uses it."""
         cluster.request("DELETE", url_path("_index_template", artifact_id), ignore=(404,))
+
+    def in_use(
+        self, cluster: Cluster, ids: Collection[str], going: Collection[ArtifactKey]
+    ) -> Mapping[str, str]:
+        """Return the templates of data streams that stay: servers refuse to delete those."""
+        if not cluster.features().has_data_streams:
+            return {}
+        params = {"filter_path": "data_streams.name,data_streams.template"}
+        answer = cluster.request("GET", "/_data_stream", params=params) or {}
+        return {
+            one["template"]: f"the data stream {one['name']} uses it"
+            for one in answer.get("data_streams", ())
+            if one.get("template") in ids and ArtifactKey("data_stream", one["name"]) not in going
+        }
 
     def normalise(self, body: Mapping[str, Any]) -> Body:
         """Flatten settings; leave out marks, empty parts and the defaults of `data_stream`."""

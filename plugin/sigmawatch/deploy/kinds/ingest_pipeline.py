@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.artifact import ArtifactKey
 from sigmawatch.cluster import url_path
 from sigmawatch.deploy.kind import Body, Kind
-from sigmawatch.deploy.kinds._shapes import marked, marks_in, unmarked
+from sigmawatch.deploy.kinds._shapes import called_names, marked, marks_in, unmarked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from sigmawatch.cluster import Cluster, ClusterInfo
 
@@ -36,6 +38,34 @@ class IngestPipeline(Kind):
         """Delete the pipeline; refused while it is the default of an index."""
         cluster.request("DELETE", url_path("_ingest", "pipeline", artifact_id), ignore=(404,))
 
+    def in_use(
+        self, cluster: Cluster, ids: Collection[str], going: Collection[ArtifactKey]
+    ) -> Mapping[str, str]:
+        """Return the pipelines of indices that stay, and those that such pipelines call.
+
+        Only some servers refuse to delete them; without them, every document for such an index is refused.
+        """
+        params = {
+            "expand_wildcards": "all",
+            "filter_path": "*.settings.index.default_pipeline,*.settings.index.final_pipeline",
+        }
+        answer = cluster.request("GET", "/_all/_settings", params=params) or {}
+        used: dict[str, str] = {}
+        for index, found in sorted(answer.items()):
+            if ArtifactKey("index", index) in going or _stream_of(index) in going:
+                continue
+            for name in found["settings"]["index"].values():
+                used.setdefault(name, f"the index {index} uses it")
+        pipelines = cluster.request("GET", "/_ingest/pipeline", ignore=(404,)) or {}
+        callers = [name for name in pipelines if name in used or ArtifactKey(self.name, name) not in going]
+        while callers:
+            caller = callers.pop()
+            for name in called_names(pipelines.get(caller), "pipeline", "name"):
+                if name not in used:
+                    used[name] = f"the pipeline {caller} calls it"
+                    callers.append(name)
+        return {name: reason for name, reason in used.items() if name in ids}
+
     def normalise(self, body: Mapping[str, Any]) -> Body:
         """Leave out marks and the server's dates."""
         return unmarked(body)
@@ -47,3 +77,9 @@ class IngestPipeline(Kind):
     def marks_of(self, body: Mapping[str, Any]) -> Mapping[str, str]:
         """Return the marks in `_meta`."""
         return marks_in(body)
+
+
+def _stream_of(index: str) -> ArtifactKey | None:
+    """Return the data stream that a backing index belongs to, by its name: `.ds-NAME-2026.03.01-000001`."""
+    found = re.fullmatch(r"\.ds-(.+?)(?:-\d{4}\.\d{2}\.\d{2})?-\d{6,}", index)
+    return ArtifactKey("data_stream", found[1]) if found else None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sigmawatch.artifact import canonical_json
+from sigmawatch.artifact import ArtifactKey, canonical_json
 from sigmawatch.cluster import ResponseError, url_path
 from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kinds._shapes import called_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from sigmawatch.cluster import Cluster
 
@@ -51,6 +52,19 @@ class StoredScript(Kind):
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Delete the script; nothing stops that while it is in use."""
         cluster.request("DELETE", url_path("_scripts", artifact_id), ignore=(404,))
+
+    def in_use(
+        self, cluster: Cluster, ids: Collection[str], going: Collection[ArtifactKey]
+    ) -> Mapping[str, str]:
+        """Return the scripts of pipelines that stay: nothing else stops their deletion."""
+        pipelines = cluster.request("GET", "/_ingest/pipeline", ignore=(404,)) or {}
+        return {
+            script: f"the pipeline {name} uses it"
+            for name, body in pipelines.items()
+            if ArtifactKey("ingest_pipeline", name) not in going
+            for script in called_names(body, "script", "id")
+            if script in ids
+        }
 
     def normalise(self, body: Mapping[str, Any]) -> Body:
         """Return language and source; a source given as an object is stored as its JSON text."""

@@ -1,0 +1,118 @@
+"""`sigmawatch status`: what is deployed, whether somebody changed it, whether it works."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from sigmawatch.artifact import SHARED_OWNER
+from sigmawatch.cli.deploying import deployed_pack, pack_name_option
+from sigmawatch.cli.options import connection_options, format_option, open_cluster
+from sigmawatch.cli.terminal import counted, print_json, results
+from sigmawatch.deploy.present import release_line
+from sigmawatch.deploy.status import read_status
+from sigmawatch.run.health import HOURS, read_health
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sigmawatch.deploy.status import PackStatus, Status
+    from sigmawatch.run.health import Health
+
+__all__ = ["command"]
+
+EXIT_DRIFTED = 3
+MOST = 50
+"""Findings that are shown; JSON has them all."""
+
+
+@click.command()
+@connection_options
+@pack_name_option
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 3 when something is not as deployed.")
+@format_option("text", "json")
+def command(pack_name: str | None, detailed_exitcode: bool, output_format: str, **connection: Any) -> None:
+    """Show what is deployed, and whether it works.
+
+    Shows what somebody changed or removed since, and what detections left in the last hours. Needs no pack:
+    everything is compared with what the cluster's own records say was deployed.
+
+    \b
+    Example:
+      sigmawatch status --url https://es.example.com:9200
+    """
+    with open_cluster(**connection) as cluster:
+        pack = None if pack_name is None else deployed_pack(cluster, pack_name)
+        status = read_status(cluster, pack=pack)
+        health = read_health(cluster)
+    if output_format == "json":
+        print_json({**status.to_dict(), "health": health.to_dict()})
+    else:
+        _print(results(), status, health)
+    if detailed_exitcode and not status.in_place:
+        sys.exit(EXIT_DRIFTED)
+
+
+def _print(console: Console, status: Status, health: Health) -> None:
+    console.print(Text(status.cluster))
+    if status.deploying:
+        console.print(Text(f"Being deployed to by {status.deploying}", style="yellow"))
+    if not status.packs:
+        console.print("Nothing is deployed.")
+    for pack in status.packs:
+        _print_pack(console, pack)
+    console.print()
+    if health.alerts is None or health.notes is None:
+        console.print("Alerts: we are not allowed to read them")
+    else:
+        console.print(f"{counted(health.alerts, 'alert')} in the last {HOURS} hours")
+        for rule, count in health.notes.items():
+            noted = counted(count, "note")
+            console.print(Text(f"  {rule}: {noted} that it could not see everything", style="yellow"))
+    if health.detections:
+        console.print(_runner(health))
+
+
+def _print_pack(console: Console, pack: PackStatus) -> None:
+    console.print()
+    name = "What all packs share" if pack.pack == SHARED_OWNER else f"Pack {pack.pack}"
+    console.print(Text(name, style="bold"))
+    if pack.release is not None:
+        console.print(
+            Text(f"  {release_line(pack.release)}", style="" if pack.release.is_complete else "yellow")
+        )
+    console.print(Text("  " + ", ".join(f"{count} {kind}" for kind, count in pack.kinds.items())))
+    if not pack.findings:
+        console.print(Text("  all as deployed", style="green"))
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for finding in pack.findings[:MOST]:
+        detail = f"({finding.detail})" if finding.detail else ""
+        table.add_row(
+            "  !", Text(finding.condition.value, style="magenta"), Text(str(finding.key)), Text(detail)
+        )
+    console.print(table)
+    if len(pack.findings) > MOST:
+        console.print(f"  … and {len(pack.findings) - MOST} more")
+
+
+def _runner(health: Health) -> Text:
+    """Return how far the runner is, in a line."""
+    said = f"{counted(health.detections, 'detection')} for `sigmawatch run`"
+    if health.seconds_behind is None:
+        return Text(f"{said}: none was evaluated yet; is one running?", style="yellow")
+    late = f"the oldest evaluation is {_duration(health.seconds_behind)} ago"
+    if health.never_evaluated:
+        late += f", {health.never_evaluated} were never evaluated"
+    return Text(f"{said}: {late}")
+
+
+def _duration(seconds: float) -> str:
+    for size, name in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size:
+            return counted(int(seconds // size), name)
+    return counted(int(seconds), "second")
