@@ -306,7 +306,7 @@ def test_two_thousand_damaged_lines_go_in_and_come_out(server: Server, installed
         indexed = {hit["_source"]["n"]: hit["_source"] for hit in hits["hits"]}
         for number, line in enumerate(lines):
             # Headers are dropped, and nothing else; Python and the pipeline mean the same by a header.
-            header = any(parser.declared_format(line) for parser in dataset.body.parsers)
+            header = any(parser.declared_format(line) is not None for parser in dataset.body.parsers)
             assert (number not in indexed) == header, line
             if header:
                 continue
@@ -314,7 +314,7 @@ def test_two_thousand_damaged_lines_go_in_and_come_out(server: Server, installed
             assert event["original"] == line
             assert event["dataset"] == dataset.name
             assert event["kind"] in ("alert", "event", "pipeline_error")
-        assert len(indexed) > 1700
+        assert len(indexed) > 1500
         kinds = {indexed[n]["event"]["kind"] for n in indexed}
         assert "pipeline_error" in kinds
         assert len(kinds) > 1

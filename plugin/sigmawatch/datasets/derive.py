@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.datasets.public_suffixes import suffix_table
 from sigmawatch.datasets.script import literal
 from sigmawatch.errors import UsageError
 
@@ -137,6 +138,84 @@ def _roles(script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG001  
 """
 
 
+ENRICHMENTS = ("registered_domain", "community_id")
+"""Names of the option `enrich`: derivations that cost more than a few copies, all of them made by default."""
+
+
+def _wanted(options: Mapping[str, Any], name: str) -> bool:
+    """Return whether an enrichment is wanted. Raises UsageError for names that are none."""
+    wanted = options.get("enrich", ENRICHMENTS)
+    names = [wanted] if isinstance(wanted, str) else list(wanted or ())
+    for element in names:
+        if element not in ENRICHMENTS:
+            raise UsageError(
+                f"the option `enrich` knows no {element!r}", hint=f"It knows: {', '.join(ENRICHMENTS)}."
+            )
+    return name in names
+
+
+def _registered_domain(parent: str, member: str) -> Derivation:
+    """Return the derivation of the parts of a host name that stands in a member of an object."""
+
+    def write(script: Script, options: Mapping[str, Any]) -> str:
+        if not _wanted(options, "registered_domain"):
+            return ""
+        table = script.table("public_suffixes", suffix_table())
+        name = script.get(f"{parent}.{member}")
+        return f"  putRegisteredDomain({script.object(parent)}, {name}, (Map){table});\n"
+
+    parts = ("registered_domain", "top_level_domain", "subdomain")
+    return Derivation(
+        (f"{parent}.{member}",), tuple(f"{parent}.{part}" for part in parts), write, options=("enrich",)
+    )
+
+
+_TRANSPORTS = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "icmp6": 58, "sctp": 132}
+
+
+def _community_id(script: Script, options: Mapping[str, Any]) -> str:
+    """Write the Community ID; the ports of ICMP are the raw values `icmp-type` and `icmp-code`."""
+    if not _wanted(options, "community_id"):
+        return ""
+    numbers = script.table("transports", _TRANSPORTS)
+    raw = script.slots
+    icmp = "fromPort = null; toPort = null;"
+    if "icmp-type" in raw and "icmp-code" in raw:
+        icmp = (
+            f"fromPort = integer({script.slot('icmp-type')}); toPort = integer({script.slot('icmp-code')});"
+        )
+        icmp = f"if ({script.slot('icmp-type')} != null && {script.slot('icmp-code')} != null) {{ {icmp} }}"
+    return f"""\
+  def fromIp = {script.get("source.ip")};
+  def toIp = {script.get("destination.ip")};
+  def iana = {script.get("network.iana_number")};
+  def transport = {script.get("network.transport")};
+  if (fromIp != null && toIp != null && (iana != null || transport != null)
+      && {script.get("network.community_id")} == null) {{
+    def fromPort = {script.get("source.port")};
+    def toPort = {script.get("destination.port")};
+    Long known = iana == null ? null : integer(iana.toString());
+    def number = known == null ? ((Map){numbers}).get(transport) : known;
+    int protocol = number == null ? -1 : ((Number)number).intValue();
+    if (protocol == 1 || protocol == 58) {{ {icmp} }}
+    String id = communityId((String)fromIp, fromPort == null ? -1 : ((Number)fromPort).intValue(), (String)toIp,
+      toPort == null ? -1 : ((Number)toPort).intValue(), protocol);
+    if (id != null) {{ {script.put("network.community_id", "id")} }}
+  }}
+"""
+
+
+def _http_outcome(script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG001  # the same for all
+    return f"""\
+  def status = {script.get("http.response.status_code")};
+  if (status != null && {script.get("event.outcome")} == null) {{
+    long code = ((Number)status).longValue();
+    {script.put("event.outcome", "code < 400L ? 'success' : 'failure'")}
+    if (code >= 500L) {{ {script.add("event.type", literal("error"))} }}
+  }}
+"""
+
+
 DERIVATIONS: Mapping[str, Derivation] = {
     "network_direction": Derivation(
         ("source.ip", "destination.ip"), ("network.direction",), _direction, options=("networks",)
@@ -149,6 +228,33 @@ DERIVATIONS: Mapping[str, Derivation] = {
     # port is its destination.
     "roles_by_port": Derivation(("source.port", "destination.port"), (), _roles),
     "event_duration": Derivation(("event.start", "event.end"), ("event.duration",), _duration),
+    "http_outcome": Derivation(
+        ("http.response.status_code",), ("event.outcome", "event.type"), _http_outcome
+    ),
+    "community_id": Derivation(
+        (
+            "source.ip",
+            "source.port",
+            "destination.ip",
+            "destination.port",
+            "network.iana_number",
+            "network.transport",
+        ),
+        ("network.community_id",),
+        _community_id,
+        options=("enrich",),
+    ),
+    **{
+        f"{parent}.registered_domain": _registered_domain(parent, member)
+        for parent, member in (
+            ("url", "domain"),
+            ("dns.question", "name"),
+            ("source", "domain"),
+            ("destination", "domain"),
+            ("client", "domain"),
+            ("server", "domain"),
+        )
+    },
 }
 """Name in a description -> derivation."""
 
@@ -178,6 +284,9 @@ _HOSTS = frozenset({"host.name", "host.hostname", "observer.hostname", "dns.ques
 def write_related(script: Script, fields: Mapping[str, str]) -> str:
     """Return the statements that collect addresses, users, hosts and hashes under `related`, each once."""
     lines = []
+    if "url.domain" in fields:
+        # The host of a URL may be an address.
+        lines.append(f"  relateAddress({script.object('related')}, {script.get('url.domain')});\n")
     for target, names in related(fields).items():
         parent, _, name = target.rpartition(".")
         lines += [

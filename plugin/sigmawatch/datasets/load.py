@@ -14,6 +14,7 @@ from sigmawatch.datasets.mapping import read_assignments, read_cases, read_mappi
 from sigmawatch.datasets.model import Dataset, Description, FieldInfo, Sample
 from sigmawatch.datasets.parsers import Conditional, needed_raw_values, read_parsers
 from sigmawatch.datasets.reader import Reader
+from sigmawatch.datasets.times import format_fault
 from sigmawatch.datasets.values import VALUE_TYPES
 from sigmawatch.ecs import allowed_values, ecs_type
 from sigmawatch.errors import ContentError, Problem
@@ -335,8 +336,9 @@ def _check_mappings(reader: Reader, body: Description, declared: Mapping[str, Fi
         place = (member.get(mapping.raw) if member else None) or reader
         if mapping.raw not in raw:
             place.problem(f"no parser finds a raw value {mapping.raw!r}", code="unknown-raw")
-        if mapping.differs_from and mapping.differs_from not in raw:
-            place.problem(f"no parser finds a raw value {mapping.differs_from!r}", code="unknown-raw")
+        for other in mapping.looks_at:
+            if other not in raw:
+                place.problem(f"no parser finds a raw value {other!r}", code="unknown-raw")
         _check_condition(place, mapping.when, raw)
         value_type = VALUE_TYPES.get(mapping.type)
         if value_type is None:
@@ -346,6 +348,11 @@ def _check_mappings(reader: Reader, body: Description, declared: Mapping[str, Fi
             continue
         if mapping.type in ("lookup", "lookup_word") and mapping.table not in body.tables:
             place.problem(f"there is no table {mapping.table!r}", hint="tables stand under `tables`")
+        if mapping.type == "time" and not mapping.formats:
+            place.problem("a value of type 'time' needs 'formats'", hint='formats: ["yyyy/MM/dd HH:mm:ss"]')
+        for pattern in mapping.formats:
+            if fault := format_fault(pattern):
+                place.problem(f"{pattern!r} is no format of a time: {fault}")
         for field in value_type.emits(mapping):
             info = declared.get(field)
             if info is None:

@@ -36,6 +36,7 @@ LIST_FIELDS = frozenset({"event.category", "event.type"})
 _MAPPING_KEYS = frozenset(
     {
         "to", "type", "table", "otherwise", "bits", "required", "differs_from", "if_absent", "quiet", "unless", "when",
+        "join", "decode", "formats", "host", "scheme", "query", "unless_in",
     }
 )  # fmt: skip
 
@@ -44,6 +45,9 @@ Condition = Mapping[str, "tuple[str, ...] | bool"]
 
 _CHAIN = 3
 """Up to so many texts are compared one by one; more are looked up."""
+
+DECODINGS = ("escapes", "url", "url_twice", "plus")
+"""How texts are encoded: `\\x22` and `\\"`, `%22`, `%2522`, or with `+` for a blank."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,30 @@ class FieldMapping:
     """Left out without complaint when it is unusable."""
     when: Condition = field(default_factory=dict)
     """Other raw values that it takes for the mapping to hold."""
+    join: str = ""
+    """A raw value that continues this one behind a blank, such as the time after the date; without it there is none."""
+    decode: str = ""
+    """How the text was encoded (see `DECODINGS`)."""
+    formats: tuple[str, ...] = ()
+    """For `time`: the ways it may be written."""
+    host: str = ""
+    """For `url` and `request_line`: the raw value with the host (and port) of a target that has none."""
+    scheme: str = ""
+    """For `url` and `request_line`: the raw value with its scheme."""
+    query: str = ""
+    """For `url`: the raw value with the query, where that stands in a column of its own."""
+    unless_in: Mapping[str, str] = field(default_factory=dict)
+    """Raw value -> a text in it that shows that somebody wrote into the line what looks like another value of this
+    kind: which of them is true nobody knows, so there is none."""
+
+    @property
+    def looks_at(self) -> tuple[str, ...]:
+        """The other raw values that it takes into account."""
+        return tuple(
+            raw
+            for raw in (self.differs_from, self.join, self.host, self.scheme, self.query, *self.unless_in)
+            if raw
+        )
 
 
 @dataclass(frozen=True)
@@ -157,6 +185,9 @@ def _mapping(raw: str, entry: Reader) -> FieldMapping:
     otherwise = entry.text("otherwise", default="keep")
     if otherwise not in ("keep", "drop", "problem"):
         entry.at("otherwise").problem("otherwise: expected keep, drop or problem")
+    decode = entry.text("decode", default="")
+    if decode and decode not in DECODINGS:
+        entry.at("decode").problem(f"decode: {decode!r} is unknown", hint=f"known: {', '.join(DECODINGS)}")
     table = entry.text("table", default="")
     return FieldMapping(
         raw=raw,
@@ -171,6 +202,13 @@ def _mapping(raw: str, entry: Reader) -> FieldMapping:
         if_absent=entry.flag("if_absent"),
         quiet=entry.flag("quiet"),
         when=read_condition(entry),
+        join=entry.text("join", default=""),
+        decode=decode,
+        formats=entry.texts("formats"),
+        host=entry.text("host", default=""),
+        scheme=entry.text("scheme", default=""),
+        query=entry.text("query", default=""),
+        unless_in={raw: entry.at("unless_in").text(raw) for raw in entry.mapping("unless_in")},
     )
 
 

@@ -111,7 +111,7 @@ class Dataset:
                 (found for step in self.body.parsers if (found := step.declared_format(text))), None
             )
             if header is not None:
-                declared = header
+                declared = header or declared
                 yield {"message": text}
             elif declared is None:
                 yield {"message": text}

@@ -19,6 +19,7 @@ from sigmawatch.datasets.load import emitted_fields
 from sigmawatch.datasets.mapping import assignments, write_cases, write_switches
 from sigmawatch.datasets.parsers import needed_raw_values
 from sigmawatch.datasets.script import MAX_SOURCE_BYTES, Script, literal
+from sigmawatch.datasets.times import time_zone
 from sigmawatch.datasets.values import ENVIRONMENT, TIME_SLOT, write_mapping
 from sigmawatch.ecs import ecs_version
 from sigmawatch.errors import ContentError, Problem, UsageError
@@ -47,8 +48,9 @@ def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None
     """Return the body of a dataset's ingest pipeline.
 
     Options are those of its parsers and derivations: `format` (the order of columns), `timezone` (of stamps that have
-    none), `networks` (what is inside, as CIDR). Raises UsageError for an option that the dataset does not have or a
-    value that makes no sense, ContentError when the script becomes larger than engines accept.
+    none), `networks` (what is inside, as CIDR), `enrich` (which of the costlier derivations to make). Raises
+    UsageError for an option that the dataset does not have or a value that makes no sense, ContentError when the
+    script becomes larger than engines accept.
     """
     options = dict(options or {})
     known = {
@@ -59,6 +61,8 @@ def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None
         )
         for option in options_of_part
     }
+    if any(mapping.type == "time" for mapping in dataset.body.mappings):
+        known.add("timezone")
     for option in options:
         if option not in known:
             raise UsageError(
@@ -66,6 +70,8 @@ def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None
                 hint=f"It has: {', '.join(sorted(known)) or 'none'}.",
             )
     script = Script()
+    if "timezone" in known:
+        script.params["timezone"] = time_zone(str(options.get("timezone") or ""))
     source = script.text(_main(dataset, script, options))
     if len(source.encode()) > MAX_SOURCE_BYTES:
         raise ContentError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from sigmawatch.datasets.http import Forwarded, RequestLine, Url
 from sigmawatch.datasets.mapping import condition as mapping_condition
 from sigmawatch.datasets.script import literal
 
@@ -102,6 +103,23 @@ class Moment:
             f"long ms = {self.expression}; if (ms >= 0L && ms <= 253402300799999L) "
             f"{{ String t = iso(ms); {puts} }}" + (f" else {{ {complaint} }}" if complaint else "")
         )
+
+
+@dataclass(frozen=True)
+class FormattedTime:
+    """A moment that is written in one of the ways that the mapping's `formats` say."""
+
+    fits: frozenset[str] = frozenset({"date"})
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return the mapping's fields."""
+        return mapping.to
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Try one format after the other."""
+        tries = [f"timeOf(v, {literal(text)}, now, (String)p.get('timezone'))" for text in mapping.formats]
+        later = " ".join(f"if (found < 0L) {{ found = {attempt}; }}" for attempt in tries[1:])
+        return f"long found = {tries[0]}; {later} {Moment('found').write(script, mapping)}"
 
 
 @dataclass(frozen=True)
@@ -275,6 +293,115 @@ class SyslogPriority:
         return " ".join(lines)
 
 
+@dataclass(frozen=True)
+class EndpointPort:
+    """One end of a connection with its port: `192.0.2.1:443`, `[2001:db8::1]:443`, `2001:db8::1:443`, `host:443`."""
+
+    fits: frozenset[str] = frozenset({"object"})
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return address, ip, domain and port of each end."""
+        return (*Endpoint().emits(mapping), *(f"{end}.port" for end in mapping.to))
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Split at the last colon, then treat the host as an endpoint."""
+        puts = " ".join(script.put(f"{end}.port", "number") for end in mapping.to)
+        complaint = _complaint(script, mapping, "no port")
+        return (
+            f"String[] parts = hostPort(v); if (parts[1] != null) {{ Long number = port(parts[1]); "
+            f"if (number != null) {{ {puts} }} else {{ {complaint} }} }} v = parts[0]; "
+            + Endpoint().write(script, mapping)
+        )
+
+
+@dataclass(frozen=True)
+class EndpointList:
+    """One end of a connection, or what proxies made of it: a list of addresses, of which the first is the client's."""
+
+    fits: frozenset[str] = frozenset({"object"})
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return address, ip and domain of each end, and where the other addresses go."""
+        return (*Endpoint().emits(mapping), "related.ip")
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Relate all addresses, then treat the first as an endpoint."""
+        related = f"relate({script.object('related')}, 'ip', forwardedAddresses(v));"
+        return (
+            f"int comma = v.indexOf(','); if (comma > 0) {{ {related} v = v.substring(0, comma).trim(); }} "
+            + Endpoint().write(script, mapping)
+        )
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A user as directories write one: `alice@example.com`, `EXAMPLE\\alice`, or just `alice`."""
+
+    fits: frozenset[str] = frozenset({"object"})
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return name, domain and email of each user."""
+        return tuple(f"{user}.{name}" for user in mapping.to for name in ("name", "domain", "email"))
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Part name and domain; what stands on both sides of an @ is an address, too."""
+        lines = ["int slash = v.indexOf('\\\\'); int at = v.indexOf('@'); int n = v.length();"]
+        for user in mapping.to:
+            name, domain, email = (
+                script.put(f"{user}.{member}", expression)
+                for member, expression in (
+                    ("name", "slash > 0 ? v.substring(slash + 1) : v.substring(0, at)"),
+                    ("domain", "slash > 0 ? v.substring(0, slash) : v.substring(at + 1)"),
+                    ("email", "v"),
+                )
+            )
+            lines += [
+                f"if ((slash > 0 && slash + 1 < n) || (slash < 0 && at > 0 && at + 1 < n)) {{ {name} {domain} "
+                f"if (slash < 0) {{ {email} }} }} else {{ {script.put(f'{user}.name', 'v')} }}"
+            ]
+        return " ".join(lines)
+
+
+@dataclass(frozen=True)
+class Arn:
+    """The name of a resource in AWS: `arn:aws:acm:us-east-2:123456789012:certificate/…` tells region and account."""
+
+    fits: frozenset[str] = frozenset({"object"})
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return region and account of each `cloud`."""
+        return tuple(f"{target}.{name}" for target in mapping.to for name in ("region", "account.id"))
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Take the fourth and the fifth part."""
+        puts = " ".join(
+            f"if (!parts[3].isEmpty()) {{ {script.put(f'{target}.region', 'parts[3]')} }} "
+            f"if (!parts[4].isEmpty()) {{ {script.put(f'{target}.account.id', 'parts[4]')} }}"
+            for target in mapping.to
+        )
+        return f"String[] parts = v.splitOnToken(':'); if (v.startsWith('arn:') && parts.length > 5) {{ {puts} }}"
+
+
+@dataclass(frozen=True)
+class TextList:
+    """Texts with commas between them."""
+
+    fits: frozenset[str] = _TEXTS
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return the mapping's fields."""
+        return mapping.to
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Split the text, each part once."""
+        adds = " ".join(script.add(field, "part") for field in mapping.to)
+        return (
+            "StringTokenizer parts = new StringTokenizer(v, ','); int many = 0; "
+            "while (parts.hasMoreTokens() && many < 200) { many = many + 1; String part = parts.nextToken().trim(); "
+            f"if (!part.isEmpty()) {{ {adds} }} }}"
+        )
+
+
 VALUE_TYPES: Mapping[str, ValueType] = {
     "keyword": Converted(_TEXTS, "v"),
     "lower": Converted(_TEXTS, "v.toLowerCase()"),
@@ -282,13 +409,29 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "long": Converted(frozenset({"long"}), "integer(v)", "Long", "no whole number that fits"),
     "count": Converted(frozenset({"long"}), "count(v)", "Long", "no count"),
     "port": Converted(frozenset({"long"}), "port(v)", "Long", "no port"),
-    "ip": Converted(frozenset({"ip"}), "ip(v)", complaint="no IP address"),
+    "ip": Converted(frozenset({"ip", "keyword"}), "ip(v)", complaint="no IP address"),
     "domain": Converted(_TEXTS, "domain(v)", complaint="no host name"),
     "epoch_seconds": Moment("epochSecondsMs(v)"),
     "epoch": Moment("epochNumberMs(v)"),
     "iso_time": Moment("isoMs(v)"),
+    "clf_time": Moment("clfMs(v)"),
+    "time": FormattedTime(),
     "syslog_time": Moment("syslogMs(v, now, (String)p.get('timezone'))"),
     "endpoint": Endpoint(),
+    "endpoint_port": EndpointPort(),
+    "endpoint_list": EndpointList(),
+    "identity": Identity(),
+    "arn": Arn(),
+    "text_list": TextList(),
+    "url": Url(),
+    "request_line": RequestLine(),
+    "user_agent": Converted(_TEXTS, "v"),
+    "http_method": Converted(_TEXTS, "isMethod(v) ? v : null", complaint="no method of HTTP"),
+    "http_version": Converted(_TEXTS, "httpVersion(v.startsWith('HTTP/') ? v.substring(5) : v)"),
+    "http_status": Converted(frozenset({"long"}), "httpStatus(v)", "Long", "no status of HTTP"),
+    "forwarded_ip": Forwarded(),
+    "seconds": Converted(frozenset({"long"}), "nanosecondsOf(v, 9)", "Long", "no duration"),
+    "milliseconds": Converted(frozenset({"long"}), "nanosecondsOf(v, 6)", "Long", "no duration"),
     "lookup": Lookup(),
     "lookup_word": LookupWord(),
     "words": Converted(_TEXTS, "wordList(v)", "List"),
@@ -316,22 +459,51 @@ ENVIRONMENT = "String[] f, Map[] o, List problems, Map p, long now"
 """What the functions of a script are given: raw values, objects of the document, problems, tables, the present."""
 
 
+def _ambiguous(script: Script, mapping: FieldMapping) -> str:
+    tests = "".join(
+        f"  if ({script.slot(raw)} != null && {script.slot(raw)}.indexOf({literal(text)}) >= 0) "
+        f"{{ problems.add({literal(f'{mapping.raw}: the line names several')}); return true; }}\n"
+        for raw, text in mapping.unless_in.items()
+    )
+    return f"{tests}  return false;"
+
+
+_DECODERS = {
+    "": "{}",
+    "escapes": "unescaped({})",
+    "url": "decoded({}, '%')",
+    "url_twice": "decoded(decoded({}, '%'), '%')",
+    "plus": "({}).replace('+', ' ')",
+}
+
+
 def write_mapping(script: Script, mapping: FieldMapping, number: int) -> str:
     """Write a mapping's function, and return the statement that calls it when there is a raw value."""
     name = f"field{number}"
     slot = script.slot(mapping.raw)
-    call = f"{name}({slot}, f, o, problems, p, now);"
+    argument = slot
+    if mapping.join:
+        argument += f" + ' ' + {script.slot(mapping.join)}"
+    argument = _DECODERS[mapping.decode].format(argument)
+    call = f"{name}({argument}, f, o, problems, p, now);"
     if mapping.type == "keyword":
         # Nothing to convert: a function of its own would be ten times as long.
-        call = " ".join(_put(script, mapping, field, slot) for field in mapping.to)
+        call = " ".join(_put(script, mapping, field, argument) for field in mapping.to)
     else:
         body = VALUE_TYPES[mapping.type].write(script, mapping)
         script.function(name, "void", f"String v, {ENVIRONMENT}", f"  {body}")
     condition = f"{slot} != null"
     if mapping.differs_from:
         condition += f" && !{slot}.equals({script.slot(mapping.differs_from)})"
+    if mapping.join:
+        condition += f" && {script.slot(mapping.join)} != null"
     if mapping.unless:
         condition += f" && !{literal(mapping.unless)}.equals({slot})"
+    if mapping.unless_in:
+        script.function(
+            f"ambiguous{number}", "boolean", "String[] f, List problems", _ambiguous(script, mapping)
+        )
+        condition += f" && !ambiguous{number}(f, problems)"
     if mapping.when:
         condition = f"{mapping_condition(script, mapping.when)} && {condition}"
     missing = f" else {{ {_complaint(script, mapping, 'missing')} }}" if mapping.required else ""

@@ -50,7 +50,10 @@ class Parser(Protocol):
         """Whether some lines are no events and are dropped, such as headers."""
 
     def declared_format(self, line: str) -> str | None:
-        """Return the format that a line declares for the lines after it, or None when it is not such a line."""
+        """Return the format that a line declares for the lines after it.
+
+        Empty for a line that is no event either but declares nothing, None for every other line.
+        """
 
     def write(self, script: Script, options: Mapping[str, Any]) -> str:
         """Return its Painless statements. Raises UsageError for an option value that makes no sense."""
@@ -149,9 +152,10 @@ def read_parsers(reader: Reader) -> tuple[Parser, ...]:
 
 def _kinds() -> Mapping[str, Callable[[Reader], Parser]]:
     # Here, because the parsers import this module for its vocabulary.
-    from sigmawatch.datasets.parsers import columns, join, kv, patterns, syslog
+    from sigmawatch.datasets.parsers import access_log, columns, join, kv, patterns, syslog
 
     return {
+        "access_log": access_log.read,
         "columns": columns.read,
         "join": join.read,
         "kv": kv.read,

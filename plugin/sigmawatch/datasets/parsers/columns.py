@@ -1,14 +1,23 @@
-"""Lines of columns separated by blanks, whose order is declared and never guessed from the values.
+r"""Lines of columns, whose order is declared and never guessed from the values.
 
     - columns:
         formats: ["version account-id …", …]   # orders that are recognised by their number of columns
         rest: aws.vpcflow                      # where columns go that no field mapping names
         null_values: ["-"]                     # what a column holds when there is no value
         header: true                           # a line of column names declares the order of the lines after it
+        directive: "#Fields:"                  # … or a line that begins so; every line that begins with # is dropped
         known: [vpc-id, …]                     # further names a header may hold
+        separator: blank                       # or tab, comma, semicolon, pipe; between blanks any number is one
+        quotes: backslash                      # columns in quotes; a quote inside is `\"` (backslash),
+                                               # `""` (doubled), or cannot be (plain)
+        brackets: true                         # columns in [ ]
+        tail: true                             # columns behind the known ones (newer versions append) are let pass
+        by:                                    # further columns, chosen by the value of one before
+          - {column: type, then: {TRAFFIC: "a b c", THREAT: "a d"}, otherwise: "a"}
 
 The order of a line is the input field `FORMAT_FIELD` of its document, else the option `format` or the recognised format
-that has as many columns.
+that has as many columns (with `tail`, the longest that has no more). A line that ends within quotes was cut off on its
+way: it is taken as far as it goes.
 """
 
 from __future__ import annotations
@@ -27,16 +36,30 @@ if TYPE_CHECKING:
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
 
-__all__ = ["FORMAT_FIELD", "Columns", "read"]
+__all__ = ["FORMAT_FIELD", "Choice", "Columns", "read"]
 
 FORMAT_FIELD = "_format"
 """Input field with the declared order of the columns of a document's line; the pipeline reads and removes it."""
 
-_SEPARATORS = re.compile(r"[ \t,${}]+")
+_SEPARATORS = re.compile(r'[ \t,${}"]+')
+_SEPARATOR_NAMES = {"blank": " ", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+_QUOTES = {"backslash": "\\", "doubled": '"', "plain": ""}
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.lower().replace("_", "-") for name in _SEPARATORS.split(text) if name)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Columns that follow, by the value of one that came before."""
+
+    column: str
+    """The column whose value decides."""
+    then: Mapping[str, tuple[str, ...]]
+    """Value -> the columns that follow."""
+    otherwise: tuple[str, ...] | None
+    """Those that follow any other value; None: such a line is refused."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +76,18 @@ class Columns:
     """Whether a line of column names declares the order of those after it."""
     known: tuple[str, ...]
     """Names of columns beyond those of the formats."""
+    directive: str = ""
+    """How a line begins that declares the order of those after it; empty: no line does."""
+    separator: str = " "
+    """What stands between columns."""
+    quotes: str | None = None
+    """What protects a quote inside quotes: a backslash, a quote, or nothing; None: quotes mean nothing."""
+    brackets: bool = False
+    """Whether columns may stand in brackets."""
+    tail: bool = False
+    """Whether there may be columns behind those that are known."""
+    choices: tuple[Choice, ...] = ()
+    """Columns behind those of the format, by the values of others."""
     mappings: Sequence[FieldMapping] = ()
     kind: str = "columns"
     options: Sequence[str] = ("format",)
@@ -60,7 +95,11 @@ class Columns:
     @property
     def raw_values(self) -> Sequence[str]:
         """Every known name of a column."""
-        return tuple(dict.fromkeys([name for order in self.formats for name in order] + list(self.known)))
+        names = [name for order in self.formats for name in order] + list(self.known)
+        for choice in self.choices:
+            names += [name for order in choice.then.values() for name in order]
+            names += choice.otherwise or ()
+        return tuple(dict.fromkeys(names))
 
     @property
     def emits(self) -> Mapping[str, Any]:
@@ -69,12 +108,14 @@ class Columns:
 
     @property
     def drops(self) -> bool:
-        """Headers are dropped."""
-        return self.header
+        """Headers and directives are dropped."""
+        return self.header or bool(self.directive)
 
     def declared_format(self, line: str) -> str | None:
-        """Return the header's own text."""
+        """Return the names that a header or directive tells; empty for a directive that tells none."""
         text = line.removeprefix("\ufeff").strip()
+        if self.directive and text.startswith("#"):
+            return text.removeprefix(self.directive).strip() if text.startswith(self.directive) else ""
         names = _names(text)
         columns = set(self.raw_values)
         known = sum(name in columns for name in names)
@@ -85,7 +126,7 @@ class Columns:
 
     def write(self, script: Script, options: Mapping[str, Any]) -> str:
         """Write the function that puts columns into their slots, and the call of it."""
-        formats = {str(len(order)): list(order) for order in self.formats}
+        formats = {len(order): list(order) for order in self.formats}
         declared = options.get("format")
         if declared is not None:
             order = _names(declared if isinstance(declared, str) else " ".join(map(str, declared)))
@@ -94,59 +135,119 @@ class Columns:
                     "the option `format` must name two columns or more, each once",
                     hint="For example: version account-id interface-id srcaddr dstaddr …",
                 )
-            formats[str(len(order))] = list(order)
+            formats[len(order)] = list(order)
         # A column whose raw value nothing looks at has no slot and goes to `rest`.
         used = script.slots
         columns = {name: used.get(name, -1) for name in self.raw_values}
-        nulls = " || ".join(f"{literal(null)}.equals(value)" for null in self.null_values) or "false"
-        rest = "rest.put(vendorName(name), value);" if self.rest else ""
-        # `p` holds the tables: the orders by number of columns, and the slots by column.
+        target = script.object(self.rest) if self.rest else "null"
+        parameters = "String text, String[] f, Map rest, Map p, def declared"
+        formats_table = script.table("formats", {str(count): order for count, order in formats.items()})
+        flags = f"{literal(self.tail)}, {'cut' if self._shaped else 'false'}, {literal(bool(self.choices))}"
+        counts = script.table("formats.counts", sorted(formats, reverse=True))
         script.function(
             "columns",
             "String",
-            "String text, String[] f, Map rest, Map p, def declared",
+            parameters,
             f"""\
-  String[] values = words(text);
-  int n = values.length;
-  List names;
-  if (declared == null) {{
-    names = ((Map){script.table("formats", formats)}).get('' + n);
+{self._split()}\
+  List names = null;
+  if (declared != null) {{
+    names = columnNames(declared.toString());
+  }} else {{
+    names = columnsOfCount((Map){formats_table}, (List){counts}, n, {flags});
     if (names == null) {{
       return 'columns: ' + n + ' columns, as no known format has; declare theirs with the option format or the field '
         + {literal(FORMAT_FIELD)};
     }}
-  }} else {{
-    names = columnNames(declared.toString());
-    if (names.size() != n) {{
-      return 'columns: ' + n + ' columns, but the declared format has ' + names.size();
-    }}
+  }}
+{self._choose(script)}\
+  int size = names.size();
+  if ({self._wrong_count()}) {{
+    return 'columns: ' + n + ' columns, but the declared format has ' + size;
   }}
   Map columns = (Map){script.table("columns", columns)};
-  for (int i = 0; i < n; ++i) {{
-    String value = values[i];
-    if (!({nulls})) {{
+  for (int i = 0; i < n && i < size; ++i) {{
+    String value = {"(String)values.get(i)" if self._shaped else "values[i]"};
+    if (!({self._nulls()})) {{
       String name = (String)names.get(i);
       def slot = columns.get(name);
       int at = slot == null ? -1 : ((Number)slot).intValue();
-      if (at > 0) {{ f[at] = value; }} else {{ {rest} }}
+      if (at > 0) {{ f[at] = value; }}{" else { rest.put(vendorName(name), value); }" if self.rest else ""}
     }}
   }}
   return null;""",
         )
-        target = script.object(self.rest) if self.rest else "null"
-        header = ""
+        dropped = ""
         if self.header:
-            header = "if (isHeader(text, (Map)params.get('columns'))) { ctx.put('_drop', true); return; }\n"
+            dropped = "if (isHeader(text, (Map)params.get('columns'))) { ctx.put('_drop', true); return; }\n"
+        if self.directive:
+            dropped += "if (text.startsWith('#')) { ctx.put('_drop', true); return; }\n"
         return (
             f"def declared = ctx.get({literal(FORMAT_FIELD)});\n"
-            f"if (declared != null) {{ ctx.remove({literal(FORMAT_FIELD)}); }}\n{header}"
+            f"if (declared != null) {{ ctx.remove({literal(FORMAT_FIELD)}); }}\n{dropped}"
             f"{script.fault} = columns(text, f, {target}, params, declared);\n"
         )
+
+    @property
+    def _shaped(self) -> bool:
+        """Whether the line is more than words between blanks."""
+        return self.separator != " " or self.quotes is not None or self.brackets
+
+    def _split(self) -> str:
+        if not self._shaped:
+            return "  String[] values = words(text);\n  int n = values.length;\n"
+        call = ", ".join(["text", *map(literal, (self.separator, self.quotes, self.brackets))])
+        return f"""\
+  List values = splitColumns({call});
+  boolean cut = !values.isEmpty() && values.get(values.size() - 1) == null;
+  if (cut) {{ values.remove(values.size() - 1); }}
+  int n = values.size();
+"""
+
+    def _choose(self, script: Script) -> str:
+        lines = []
+        for number, choice in enumerate(self.choices):
+            table = script.table(
+                f"columns.by.{number}", {value: list(order) for value, order in choice.then.items()}
+            )
+            otherwise = "null" if choice.otherwise is None else f"(List)p.get('columns.otherwise.{number}')"
+            if choice.otherwise is not None:
+                script.params[f"columns.otherwise.{number}"] = list(choice.otherwise)
+            value = "(String)values.get(at)" if self._shaped else "values[at]"
+            lines.append(f"""\
+  if (declared == null) {{
+    int at = names.indexOf({literal(choice.column)});
+    String value = at >= 0 && at < n ? {value} : '';
+    def more = ((Map){table}).get(value);
+    if (more == null) {{ more = {otherwise}; }}
+    if (more == null) {{
+      return 'columns: no columns are known for ' + {literal(choice.column)} + ' ' + shortened(value);
+    }}
+    names = new ArrayList(names);
+    names.addAll((List)more);
+  }}
+""")
+        return "".join(lines)
+
+    def _wrong_count(self) -> str:
+        wrong = "size > n" if self.tail else "size != n"
+        return f"{wrong} && !cut" if self._shaped else wrong
+
+    def _nulls(self) -> str:
+        nulls = [f"{literal(null)}.equals(value)" for null in self.null_values]
+        if self._shaped:
+            nulls.append("value.isEmpty()")
+        return " || ".join(nulls) or "false"
 
 
 def read(reader: Reader) -> Columns:
     """Read the settings of a columns step."""
-    reader.is_mapping({"formats", "rest", "null_values", "header", "known"})
+    reader.is_mapping(
+        {
+            "formats", "rest", "null_values", "header", "known", "directive", "separator", "quotes", "brackets",
+            "tail", "by",
+        }
+    )  # fmt: skip
     formats = tuple(_names(text) for text in reader.texts("formats"))
     counts = [len(order) for order in formats]
     if len(set(counts)) != len(counts) or any(len(set(order)) != len(order) for order in formats):
@@ -154,10 +255,53 @@ def read(reader: Reader) -> Columns:
             "formats must differ in their number of columns, and a column stands once in each",
             hint="an order that has as many columns as another can only be declared, not recognised",
         )
-    return Columns(
+    found = Columns(
         formats=formats,
         rest=reader.text("rest", default=""),
         null_values=reader.texts("null_values"),
         header=reader.flag("header"),
         known=tuple(name for text in reader.texts("known") for name in _names(text)),
+        directive=reader.text("directive", default=""),
+        separator=_SEPARATOR_NAMES[_one_of(reader, "separator", _SEPARATOR_NAMES) or "blank"],
+        quotes=_QUOTES.get(_one_of(reader, "quotes", _QUOTES)),
+        brackets=reader.flag("brackets"),
+        tail=reader.flag("tail"),
+        choices=_read_choices(reader),
     )
+    if found.directive and not found.directive.startswith("#"):
+        reader.at("directive").problem("a directive begins with #")
+    if found.choices and len(formats) != 1:
+        reader.at("by").problem("with 'by', 'formats' is one format: the columns that all lines have")
+    known = set(found.raw_values)
+    for index, choice in enumerate(found.choices):
+        if choice.column not in known:
+            reader.at("by").at(index).problem(f"there is no column {choice.column!r}")
+    return found
+
+
+def _one_of(reader: Reader, key: str, known: Mapping[str, str]) -> str:
+    text = reader.text(key, default="")
+    if text and text not in known:
+        reader.at(key).problem(f"{key}: {text!r} is unknown", hint=f"known: {', '.join(known)}")
+        return ""
+    return text
+
+
+def _read_choices(reader: Reader) -> tuple[Choice, ...]:
+    found = []
+    entries = reader.get("by")
+    for entry in entries.elements() if entries else ():
+        if not entry.is_mapping({"column", "then", "otherwise"}):
+            continue
+        then = entry.get("then")
+        if then is None:
+            entry.problem("'then' is missing", code="missing-key")
+        otherwise = entry.get("otherwise")
+        found.append(
+            Choice(
+                column=next(iter(_names(entry.text("column"))), ""),
+                then={value: _names(member.as_text()) for value, member in then.items()} if then else {},
+                otherwise=None if otherwise is None else _names(otherwise.as_text()),
+            )
+        )
+    return tuple(found)

@@ -17,14 +17,12 @@ option `timezone` (default UTC).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from zoneinfo import available_timezones
 
 from sigmawatch.datasets.mapping import FieldMapping
 from sigmawatch.datasets.script import literal
-from sigmawatch.errors import UsageError
+from sigmawatch.datasets.times import time_zone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from sigmawatch.datasets.script import Script
 
 __all__ = ["Syslog", "read"]
-
-_OFFSET = re.compile(r"UTC|[+-]\d\d:\d\d")
 
 _PARTS = ("priority", "version", "time", "host", "program", "pid", "msgid")
 """In the order of the array that the Painless function `syslog` fills; behind them it puts the structured data."""
@@ -128,11 +124,7 @@ class Syslog:
 
     def write(self, script: Script, options: Mapping[str, Any]) -> str:
         """Write the call that splits the header off, and the check of the program."""
-        zone = str(options.get("timezone") or "UTC")
-        zones = available_timezones()  # none where the machine has no time zone database
-        if not _OFFSET.fullmatch(zone) and zones and zone not in zones:
-            raise UsageError(f"{zone!r} is no time zone", hint="For example UTC, Europe/Berlin or +01:00.")
-        script.params["timezone"] = zone
+        script.params["timezone"] = time_zone(str(options.get("timezone") or ""))
         parts = (*_PARTS, "", *(_CISCO_PARTS if self.cisco else ()))
         split = "ciscoSyslog" if self.cisco else "syslog"
         lines = [f"String[] h = new String[{len(parts)}];", f"text = {split}(text, h);"]

@@ -1,0 +1,39 @@
+"""The public suffixes of the Internet: below which names anybody may register one.
+
+The table is `public_suffixes.txt`, made from the Public Suffix List (https://publicsuffix.org, Mozilla Public License
+2.0) by `scripts/public_suffixes`, both its parts: `co.uk` of registries, and `github.io` of companies.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["compact", "suffix_table"]
+
+
+def compact(rules: Iterable[str]) -> Mapping[str, str]:
+    """Return the rules of the list by what stands right of their first label: `co.uk` is in `uk: |co|`.
+
+    Rules of one label are left out, since every last label is a public suffix anyway. Names that are not ASCII are
+    there in both ways in which logs write them.
+    """
+    labels: dict[str, set[str]] = {}
+    for rule in rules:
+        for form in {rule, rule.encode("idna").decode() if not rule.isascii() else rule}:
+            label, _, rest = form.partition(".")
+            if rest:
+                labels.setdefault(rest, set()).add(label)
+    return {rest: f"|{'|'.join(sorted(found))}|" for rest, found in sorted(labels.items())}
+
+
+@cache
+def suffix_table() -> Mapping[str, str]:
+    """Return the table that the Painless function `putRegisteredDomain` reads."""
+    text = Path(__file__).with_name("public_suffixes.txt").read_text(encoding="utf-8")
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    return {line.partition(" ")[0]: line.partition(" ")[2] for line in lines}
