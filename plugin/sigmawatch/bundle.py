@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sigmawatch.alerts.templates import alert_artifacts
-from sigmawatch.compile.backend import KEYWORD_FIELDS
-from sigmawatch.compile.compiler import CompileContext, Compiled, compile_rules
-from sigmawatch.compile.taxonomy import Binding
+from sigmawatch.compile.cache import PlanCache, default_cache
+from sigmawatch.compile.context import KEYWORD_FIELDS, Binding, CompileContext, Compiled
+from sigmawatch.compile.files import compile_files
 from sigmawatch.datasets import Dataset, EngineTraits, artifacts, base_artifacts, load_datasets
 from sigmawatch.errors import Problem, TargetUnavailable
 from sigmawatch.pack.layout import Pack, builtin_pack, rule_files
-from sigmawatch.pack.rules import load_rules
 from sigmawatch.render.detection import detection_artifact
 from sigmawatch.render.scripts import script_artifacts
 from sigmawatch.render.target import Target
@@ -90,7 +89,10 @@ def compile_context(
 
 
 def compile_pack(
-    pack: Pack, *, placeholders: Mapping[str, Sequence[str]] | None = None
+    pack: Pack,
+    *,
+    placeholders: Mapping[str, Sequence[str]] | None = None,
+    cache: PlanCache | None = None,
 ) -> tuple[Compiled, list[Dataset]]:
     """Load and compile a pack; return its own datasets, too.
 
@@ -98,9 +100,8 @@ def compile_pack(
     their problems.
     """
     own = load_datasets(pack.ingest_pipelines)
-    rules = load_rules(rule_files([pack.rules]))
     context = compile_context(known_datasets(own), placeholders=placeholders, root=pack.root)
-    return compile_rules(rules, context), own
+    return compile_files(rule_files([pack.rules]), context, cache=cache), own
 
 
 def known_datasets(own: Iterable[Dataset]) -> list[Dataset]:
@@ -173,7 +174,7 @@ def bundle_for(
     Raises ContentError when any of the pack is invalid, TargetUnavailable when the cluster lacks what the
     target needs.
     """
-    compiled, datasets = compile_pack(pack, placeholders=placeholders)
+    compiled, datasets = compile_pack(pack, placeholders=placeholders, cache=default_cache())
     compiled.require()
     features = cluster.features()
     chosen = choose_target(target, features)

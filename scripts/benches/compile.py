@@ -1,8 +1,9 @@
 """Speed of the compiler over a folder of Sigma rules, stage by stage, and beside sigma-cli.
 
 The whole is `sigmawatch compile FOLDER --format watch --output DIR --keep-going` as a process of its own, files
-written; the stages are timed in another process, one after the other and without the collector of garbage, by the
-functions that the command calls.
+written: with an empty cache into a folder that is not there yet, and once more with nothing changed. The stages are
+timed in another process, one after the other and without the collector of garbage, by the functions that the command
+calls.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     files = sum(1 for path in options.folder.rglob("*.y*ml") if path.suffix in (".yml", ".yaml"))
     with TemporaryDirectory(prefix="sigmawatch-bench-") as name:
         scratch = Path(name)
-        whole = _compile(options, scratch)
+        whole, unchanged = _compile(options, scratch)
         found: dict[str, Any] = {
             "folder": str(options.folder),
             "files": files,
@@ -102,6 +103,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
                 "pysigma": version("pysigma"),
             },
             "sigmawatch": asdict(whole),
+            "unchanged": asdict(unchanged),
             "stages": _timed_stages(options.folder, options.runs),
         }
         if options.against_sigma_cli:
@@ -114,18 +116,26 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def _compile(options: argparse.Namespace, scratch: Path) -> Measured:
-    """Measure our command, each run into a folder that is not there yet."""
-    runs = []
+def _compile(options: argparse.Namespace, scratch: Path) -> tuple[Measured, Measured]:
+    """Measure our command: with nothing from before, and once more."""
+    first, again = [], []
     rules = 0
+    command: list[str | Path] = [BIN / "sigmawatch", "compile", options.folder, "--format", "watch"]
     for number in range(options.runs):
-        output = scratch / f"watches-{number}"
-        command: list[str | Path] = [BIN / "sigmawatch", "compile", options.folder, "--format", "watch"]
-        runs.append(_run([*command, "--output", output, "--keep-going"], scratch))
+        output, cache = scratch / f"watches-{number}", scratch / f"cache-{number}"
+        for runs in (first, again):
+            runs.append(
+                _run(
+                    [*command, "--output", output, "--keep-going"],
+                    scratch,
+                    environment={"SIGMAWATCH_CACHE": str(cache)},
+                )
+            )
         rules = sum(1 for _ in output.glob("*.json"))
         shutil.rmtree(output)
+        shutil.rmtree(cache)
     shown = f"sigmawatch compile {options.folder} --format watch --output DIR --keep-going"
-    return _summary(shown, runs, rules)
+    return _summary(shown, first, rules), _summary("the same again, nothing changed", again, rules)
 
 
 def _sigma_cli(options: argparse.Namespace, scratch: Path) -> Measured:
@@ -251,7 +261,7 @@ def _print(console: Console, found: dict[str, Any]) -> None:
         soft_wrap=True,
     )
     table = Table("command", "seconds", "best", "CPU s", "peak MiB", "rules", "rules/s")
-    for name in ("sigmawatch", "sigma_cli"):
+    for name in ("sigmawatch", "unchanged", "sigma_cli"):
         if name in found:
             row = found[name]
             figures = (

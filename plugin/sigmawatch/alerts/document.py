@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.alerts.attack import threat
@@ -40,6 +41,8 @@ HEALTH = "sigmawatch-health"
 """As `ALERTS`, for what kept a detection from seeing everything."""
 
 MAX_DESCRIPTION = 8000
+
+_COPIED = tuple((name, name) for name in COPIED)
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class AlertSpec:
         return {
             "rule_id": self.rule_id,
             "template": self.template,
-            "copied": [list(pair) for pair in self.copied],
+            "copied": list(map(list, self.copied)),
             "groups": list(self.groups),
             "related": self.related,
             "reason": self.reason,
@@ -82,7 +85,7 @@ class AlertSpec:
 
     def source_fields(self) -> list[str]:
         """Return the fields of an event that its alert needs."""
-        return [field for field, _ in self.copied] + ["event.category", "event.type"]
+        return [*map(itemgetter(0), self.copied), "event.category", "event.type"]
 
 
 def alert_spec(plan: DetectionPlan, *, target: str, namespace: str = "default") -> AlertSpec:
@@ -135,8 +138,8 @@ def alert_spec(plan: DetectionPlan, *, target: str, namespace: str = "default") 
         return AlertSpec(rule.id, template, (), groups, related, reason, namespace)
     own_fields = sorted(_fields(plan.query).difference(COPIED))
     extra = _without_clashes((name, alert_path(name)) for name in own_fields if not _of_alert(name))
-    copied = (*((name, name) for name in COPIED), *extra)
-    related = related_fields(tuple(path for _, path in copied))
+    copied = (*_COPIED, *extra)
+    related = related_fields(tuple(map(itemgetter(1), copied)))
     return AlertSpec(rule.id, template, copied, (), related, reason, namespace)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from sigmawatch.ecs import ecs_type
 
@@ -130,6 +130,11 @@ def alert_path(field: str) -> str:
 
 def related_fields(paths: tuple[str, ...]) -> dict[str, list[str]]:
     """Return which of the alert's fields feed `related.ip`, `related.user` and `related.hosts`."""
+    return {kind: list(found) for kind, found in _related(paths).items()}
+
+
+@lru_cache(maxsize=1024)  # thousands of rules have a few hundred combinations of fields
+def _related(paths: tuple[str, ...]) -> dict[str, list[str]]:
     return {
         "ip": [path for path in paths if ecs_type(path) == "ip" and not path.startswith("related.")],
         "user": [path for path in paths if path in _RELATED_USERS],

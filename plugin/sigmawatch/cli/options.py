@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sigmawatch.cluster import Cluster, ConnectionSettings, connect
+from sigmawatch.compile.cache import PlanCache, default_cache
 from sigmawatch.config import Configuration, find_configuration
 from sigmawatch.config.model import NAMESPACE
 from sigmawatch.errors import UsageError
 from sigmawatch.pack.layout import Pack, builtin_pack
 
+if TYPE_CHECKING:
+    from sigmawatch.cluster import Cluster
+
 __all__ = [
+    "cache_option",
     "configuration_options",
     "connection_options",
     "format_option",
@@ -23,6 +27,7 @@ __all__ = [
     "open_pack",
     "pack_option",
     "placeholders",
+    "plan_cache",
 ]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -51,6 +56,9 @@ def open_cluster(
     *, url: str | None, ca: Path | None, fingerprint: str | None, insecure: bool, timeout: float | None
 ) -> Cluster:
     """Return a client for what the options and the environment say. Raises UsageError."""
+    # Commands that only look at files do not wait for the client to be imported.
+    from sigmawatch.cluster import ConnectionSettings, connect
+
     settings = ConnectionSettings.from_environment(
         url=url, ca_file=ca, fingerprint=fingerprint, verify=False if insecure else None, timeout=timeout
     )
@@ -104,6 +112,18 @@ def placeholders(
     """
     found: Configuration = find_configuration(config_path, [*folders, Path.cwd()])
     return found.placeholders if environment is None else found.environment(environment).placeholders
+
+
+def cache_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--no-cache`."""
+    return click.option(
+        "--no-cache", is_flag=True, help="Compile every rule, and keep nothing for the next run."
+    )(function)
+
+
+def plan_cache(*, no_cache: bool) -> PlanCache | None:
+    """Return where compiled rules are kept, None where they are not to be."""
+    return None if no_cache else default_cache()
 
 
 def namespace_option(what: str) -> Decorator:

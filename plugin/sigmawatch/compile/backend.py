@@ -33,6 +33,7 @@ from sigma.types import (
 )
 
 from sigmawatch.compile import leaves, scripted
+from sigmawatch.compile.context import DEFAULT_INDICES, KEYWORD_FIELDS
 from sigmawatch.compile.correlations import build_correlation
 from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes
 from sigmawatch.compile.leaves import Refused
@@ -54,12 +55,6 @@ __all__ = ["DEFAULT_INDICES", "KEYWORD_FIELDS", "QueryBackend"]
 
 _USES_KEYWORDS = "sigmawatch_keywords"
 """Set in the state of a conversion that met a keyword."""
-
-KEYWORD_FIELDS = ("message",)
-"""Fields that hold the whole event as text, in which keywords are searched."""
-
-DEFAULT_INDICES = "logs-*"
-"""Searched where no dataset is known to hold a rule's log source."""
 
 Condition = ConditionFieldEqualsValueExpression
 

@@ -2,108 +2,75 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.processing.pipeline import ProcessingPipeline
 
-from sigmawatch.compile.backend import DEFAULT_INDICES, KEYWORD_FIELDS, QueryBackend
+from sigmawatch.compile.backend import QueryBackend
+from sigmawatch.compile.context import CompileContext, Compiled, Place, relative
 from sigmawatch.compile.fieldtypes import FieldTypes
 from sigmawatch.compile.leaves import Refused
-from sigmawatch.compile.taxonomy import Binding, ecs_pipeline
+from sigmawatch.compile.taxonomy import ecs_pipeline
 from sigmawatch.compile.unknown import unknown_fields
-from sigmawatch.errors import ContentError, Problem, Severity
+from sigmawatch.errors import Problem, Severity
 from sigmawatch.pack.rules import LoadedRule, RuleSet, problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
 
     from sigmawatch.compile.plan import DetectionPlan
 
-__all__ = ["CompileContext", "Compiled", "compile_rules"]
-
-
-@dataclass(frozen=True)
-class CompileContext:
-    """What the compiler has to know besides the rules."""
-
-    bindings: tuple[Binding, ...] = ()
-    """Which datasets hold which log sources."""
-    datasets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """The fields of each dataset with their mapping types."""
-    overrides: Mapping[str, str] = field(default_factory=dict)
-    """Mapping types that win over all others."""
-    pipelines: tuple[ProcessingPipeline, ...] = ()
-    """Processing pipelines of the user's, applied before ours."""
-    default_indices: str = DEFAULT_INDICES
-    keyword_fields: tuple[str, ...] = KEYWORD_FIELDS
-    """Fields that hold the whole event as text, in which keywords are searched."""
-    without_message: frozenset[str] = frozenset()
-    """Datasets whose documents keep no message, so that keywords find nothing there."""
-    placeholders: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Values of the placeholders that rules use with `expand`, e.g. names of administrators."""
-    root: Path | None = None
-    """Sources are named relative to this folder."""
-
-    @property
-    def dataset_types(self) -> Mapping[str, str]:
-        """Mapping types of all datasets' fields."""
-        return {name: kind for fields in self.datasets.values() for name, kind in fields.items()}
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """The plans of the rules that are to be emitted, and what was found wrong with others."""
-
-    plans: tuple[DetectionPlan, ...]
-    problems: tuple[Problem, ...]
-    """Errors (the rule has no plan) and warnings (it has)."""
-
-    @property
-    def errors(self) -> tuple[Problem, ...]:
-        """Only the problems that cost a rule its plan."""
-        return tuple(problem for problem in self.problems if problem.severity is Severity.ERROR)
-
-    def require(self) -> tuple[DetectionPlan, ...]:
-        """Return the plans. Raises ContentError when any rule has none."""
-        if self.errors:
-            raise ContentError(self.errors)
-        return self.plans
+__all__ = ["CompileContext", "Compiled", "RuleCompiler", "compile_rules"]
 
 
 def compile_rules(rules: RuleSet, context: CompileContext) -> Compiled:
     """Compile every rule; a rule that fails never keeps another from being compiled."""
-    backend = _backend(context)
-    problems = list(rules.problems)
-    plans: list[DetectionPlan] = []
-    failed: set[int] = set()
-    for item in rules.rules:
-        try:
-            _require_bases(item, failed)
-            emitted = _convert(backend, item)
-        except (SigmaError, NotImplementedError, RecursionError) as error:
-            failed.add(id(item.rule))
-            code = "refused" if isinstance(error, Refused) else "sigma"
-            problems.append(problem_of(error, item.document, code))
-            continue
-        for plan in emitted:
-            source = _source(item.document.path, context.root)
-            plans.append(replace(plan, rule=replace(plan.rule, source=source)))
-            problems += [
-                Problem(
-                    text,
-                    item.document.path,
-                    item.document.line_of("logsource"),
-                    severity=Severity.WARNING,
-                    code="logsource",
-                )
-                for text in plan.warnings
-            ]
-        problems += unknown_fields(item, context.datasets)
-    return Compiled(tuple(plans), tuple(problems))
+    return RuleCompiler(context).compile(rules)
+
+
+class RuleCompiler:
+    """Compiles rule sets, one after the other, in the same context."""
+
+    def __init__(self, context: CompileContext) -> None:
+        self._context = context
+        self._backend = _backend(context)
+
+    def compile(self, rules: RuleSet) -> Compiled:
+        """Compile every rule of a set, as `compile_rules` does."""
+        problems = list(rules.problems)
+        plans: list[DetectionPlan] = []
+        places: dict[str, Place] = {}
+        failed: set[int] = set()
+        for item in rules.rules:
+            document = item.document
+            try:
+                _require_bases(item, failed)
+                emitted = _convert(self._backend, item)
+            except (SigmaError, NotImplementedError, RecursionError) as error:
+                failed.add(id(item.rule))
+                code = "refused" if isinstance(error, Refused) else "sigma"
+                problems.append(problem_of(error, document, code))
+                continue
+            for plan in emitted:
+                source = relative(document.path, self._context.root)
+                plans.append(replace(plan, rule=replace(plan.rule, source=source)))
+                key = "detection" if plan.correlation is None else "correlation"
+                places[plan.rule.id] = Place(document.path, document.start_line, document.line_of(key))
+                problems += [
+                    Problem(
+                        text,
+                        document.path,
+                        document.line_of("logsource"),
+                        severity=Severity.WARNING,
+                        code="logsource",
+                    )
+                    for text in plan.warnings
+                ]
+            problems += unknown_fields(item, self._context.datasets)
+        return Compiled(tuple(plans), tuple(problems), places)
 
 
 def _backend(context: CompileContext) -> QueryBackend:
@@ -138,10 +105,3 @@ def _convert(backend: QueryBackend, item: LoadedRule) -> list[DetectionPlan]:
         plans: list[DetectionPlan] = backend.convert_correlation_rule(rule)
         return plans if rule._output else []  # noqa: SLF001 (pySigma's own flag for "only a base rule")
     return list(backend.convert_rule(rule))
-
-
-def _source(path: Path, root: Path | None) -> str:
-    try:
-        return path.resolve().relative_to(root.resolve()).as_posix() if root is not None else path.as_posix()
-    except ValueError:
-        return path.name

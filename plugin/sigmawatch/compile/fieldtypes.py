@@ -70,6 +70,9 @@ class FieldTypes:
     datasets: Mapping[str, str] = field(default_factory=dict)
     """Mapping types of the fields that datasets declare."""
 
+    _kinds: dict[str, FieldKind] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The kinds of fields that were asked for: a rule set asks for few fields, but for each of its values."""
+
     def mapping_type(self, name: str) -> str | None:
         """Return the mapping type of a field, or None where nothing declares it."""
         return self.overrides.get(name) or self.datasets.get(name) or ecs_type(name)
@@ -87,6 +90,12 @@ class FieldTypes:
 
         Members of a flattened object are declared by nothing but the object.
         """
+        found = self._kinds.get(name)
+        if found is None:
+            found = self._kinds[name] = self._kind(name)
+        return found
+
+    def _kind(self, name: str) -> FieldKind:
         if self.searched(name) != name:
             return FieldKind.KEYWORD
         mapping_type = self.mapping_type(name)

@@ -105,7 +105,7 @@ class _Pattern:
 
     @property
     def text(self) -> str:
-        return re.sub(r"\\(.)", r"\1", self.expression, flags=re.DOTALL)
+        return _ESCAPED.sub(r"\1", self.expression)
 
     @property
     def is_plain(self) -> bool:
@@ -176,28 +176,18 @@ def _read_term(term: dict[str, Any]) -> _Pattern | None:
 
 def _read_wildcard(wildcard: dict[str, Any]) -> _Pattern | None:
     """Return the pattern of a wildcard query, None where it has wildcards within."""
-    text = wildcard["value"]
-    before = text.startswith("*")
-    text = text.removeprefix("*")
-    literal = []
-    after = False
-    position = 0
-    while position < len(text):
-        char = text[position]
-        if char == "\\":
-            position += 1
-            literal.append(text[position])
-        elif char == "*" and position == len(text) - 1:
-            after = True
-        elif char in "*?":
-            return None
-        else:
-            literal.append(char)
-        position += 1
-    found = "".join(literal)
+    read = _OUTER_WILDCARDS.fullmatch(wildcard["value"])
+    if read is None:
+        return None
+    before, after = bool(read[1]), bool(read[3])
+    found = _ESCAPED.sub(r"\1", read[2])
     # A text without letters means the same with regard to case and without.
     cased = not wildcard.get("case_insensitive", False) and (found.lower() != found or found.upper() != found)
     return _Pattern(escaped(found), before, after, cased)
+
+
+_OUTER_WILDCARDS = re.compile(r"(\*?)((?:[^*?\\]|\\.)*)(\*?)", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def _read_expression(regexp: dict[str, Any]) -> _Pattern | None:
@@ -281,4 +271,4 @@ def _parts(texts: Iterable[str], room: int) -> list[list[str]]:
 
 def _length(text: str) -> int:
     """Return the length as engines count it, in units of UTF-16."""
-    return len(text.encode("utf-16-le")) // 2
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2

@@ -17,6 +17,7 @@ from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaRule
 from sigma.types import SigmaBool, SigmaCIDRExpression, SigmaNull, SigmaString, SigmaType
 
 from sigmawatch import yamlfile
+from sigmawatch.compile.context import Binding
 from sigmawatch.compile.fieldnames import FieldNames, Translation, field_names
 from sigmawatch.ecs import ecs_type
 
@@ -36,27 +37,6 @@ _STATE_PREFIX = "sigmawatch_dataset:"
 
 _NOTHING = frozenset({"", "-", "*-*"})
 """How rules, like logs, write that there is no value. An address or a number can be none of these."""
-
-
-@dataclass(frozen=True)
-class Binding:
-    """Says that a dataset holds the events of a log source."""
-
-    dataset: str
-    """Value of `event.dataset`, e.g. `auth.sshd`."""
-    indices: str
-    """Index pattern that holds its documents, e.g. `logs-auth.sshd-*`."""
-    logsource: Mapping[str, str]
-    """Category, product and service that the dataset's events have, as far as they have any."""
-
-    def serves(self, rule: SigmaRule) -> bool:
-        """Whether everything that the rule asks of its log source is true of this one."""
-        asked = {
-            "category": rule.logsource.category,
-            "product": rule.logsource.product,
-            "service": rule.logsource.service,
-        }
-        return all(value is None or self.logsource.get(key) == value for key, value in asked.items())
 
 
 @cache

@@ -7,12 +7,13 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sigmawatch.cluster import ConnectionSettings
 from sigmawatch.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from sigmawatch.cluster import ConnectionSettings
 
 __all__ = ["NAMESPACE", "Configuration", "Environment", "Kibana", "Login", "Secret"]
 
@@ -90,6 +91,9 @@ class Environment:
         What the environment leaves open is taken from the variables SIGMAWATCH_…, but never a login for a cluster
         of which the configuration says how to log in.
         """
+        # Commands that only look at files do not wait for the client to be imported.
+        from sigmawatch.cluster import ConnectionSettings
+
         variables = dict(os.environ if environ is None else environ)
         if self.login is not None:
             for name in ("API_KEY", "USERNAME", "PASSWORD", "BEARER"):

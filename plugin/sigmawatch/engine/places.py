@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sigmawatch.errors import EngineError
+from sigmawatch.folders import user_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,14 +105,10 @@ def _allowed(user: Account, path: Path, need: int) -> bool:
 
 
 def _base(variable: str, xdg: str, default: str) -> Path:
-    if own := os.environ.get(variable):
-        return Path(own).absolute()
-    # The XDG specification: relative paths in these variables are to be ignored.
-    shared = Path(os.environ.get(xdg, ""))
-    try:
-        return (shared if shared.is_absolute() else Path.home() / default) / "sigmawatch"
-    except RuntimeError as error:
-        raise EngineError("no home folder is known for this user", hint=f"Set {variable}.") from error
+    folder = user_folder(variable, xdg, default)
+    if folder is None:
+        raise EngineError("no home folder is known for this user", hint=f"Set {variable}.")
+    return folder
 
 
 def state_dir() -> Path:

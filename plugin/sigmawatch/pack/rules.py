@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
     from sigmawatch.yamlfile import YamlDocument
 
-__all__ = ["CONDITION", "LoadedRule", "RuleSet", "load_rules", "problem_of"]
+__all__ = [
+    "CONDITION",
+    "LoadedRule",
+    "RuleFile",
+    "RuleSet",
+    "join_rules",
+    "load_rules",
+    "problem_of",
+    "read_rules",
+]
 
 AnyRule = SigmaRule | SigmaCorrelationRule
 
@@ -209,19 +218,28 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _load_file(path: Path, problems: list[Problem]) -> list[tuple[YamlDocument, Any]]:
+@dataclass(frozen=True)
+class RuleFile:
+    """What one file says: rules, correlations and filters, not joined with those of other files yet."""
+
+    path: Path
+    items: tuple[tuple[YamlDocument, AnyRule | SigmaFilter], ...]
+    problems: tuple[Problem, ...]
+
+
+def read_rules(path: Path, source: bytes | None = None) -> RuleFile:
+    """Read a file, or `source`, which was read from it before. Never raises for bad content."""
     found: list[tuple[YamlDocument, Any]] = []
+    problems: list[Problem] = []
     try:
-        documents = yamlfile.load_all(path)
+        documents = yamlfile.load_all(path) if source is None else yamlfile.parse_all(source, path)
     except ContentError as error:
-        problems += error.problems
-        return []
+        return RuleFile(path, (), error.problems)
     if not documents:
         problems.append(Problem("no rule in it: the file is empty", path, 1, code="sigma"))
     wrong = [problem for problem in map(_check_shape, documents) if problem is not None]
     if wrong:
-        problems += wrong
-        return []
+        return RuleFile(path, (), tuple(wrong))
     for document, data in _actions(documents):
         try:
             parsed = _parse(document, data)
@@ -229,11 +247,16 @@ def _load_file(path: Path, problems: list[Problem]) -> list[tuple[YamlDocument, 
             # pySigma raises plain errors for shapes it does not expect, e.g. a list for a title.
             problems.append(problem_of(error, document))
             continue
+        except NameError:
+            # pySigma 1 and 2 stumble over `condition:` with nothing behind it.
+            line = document.line_of("correlation", "condition")
+            problems.append(Problem("the condition of the correlation is empty", path, line, code="sigma"))
+            continue
         if parsed.errors:
             problems += [problem_of(error, document) for error in parsed.errors]
             continue
         found += [(document, rule) for rule in [*parsed.rules, *parsed.filters]]
-    return found
+    return RuleFile(path, tuple(found), tuple(problems))
 
 
 def load_rules(paths: Iterable[Path]) -> RuleSet:
@@ -241,11 +264,24 @@ def load_rules(paths: Iterable[Path]) -> RuleSet:
 
     Never raises for bad content: one bad rule does not hide the others, each problem is listed.
     """
-    problems: list[Problem] = []
-    found = [item for path in paths for item in _load_file(path, problems)]
+    return join_rules([read_rules(path) for path in paths])
+
+
+def join_rules(files: Sequence[RuleFile]) -> RuleSet:
+    """Apply the filters of files to their rules, resolve references and order base rules first.
+
+    The rules themselves are changed: files can be joined once.
+    """
+    problems = [problem for file in files for problem in file.problems]
+    found = [item for file in files for item in file.items]
     filters = [rule for _, rule in found if isinstance(rule, SigmaFilter)]
     loaded = _unique(
-        [_filtered(item, filters) for item in found if not isinstance(item[1], SigmaFilter)], problems
+        [
+            _filtered((document, rule), filters)
+            for document, rule in found
+            if not isinstance(rule, SigmaFilter)
+        ],
+        problems,
     )
     collection = SigmaCollection([item.rule for item in loaded], resolve_references=False)
     ordered = _ordered({id(item.rule): item for item in loaded}, collection, problems)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.alerts.document import ALERTS, HEALTH, alert_spec
@@ -85,28 +86,33 @@ def _template(body: dict[str, Any], constants: Iterable[object]) -> dict[str, An
             found = {key: render(inner) for key, inner in value.items()}
             if not any(found.values()):
                 return None
-            members = (f"{json.dumps(key)}:{text or constant(value[key])}" for key, text in found.items())
+            members = [f"{_json(key)}:{text or constant(value[key])}" for key, text in found.items()]
             return "{" + ",".join(members) + "}"
         if isinstance(value, list):
             texts = [render(inner) for inner in value]
             if not any(texts):
                 return None
-            items = (text or constant(inner) for text, inner in zip(texts, value, strict=True))
+            items = [text or constant(inner) for text, inner in zip(texts, value, strict=True)]
             return "[" + ",".join(items) + "]"
         timed = isinstance(value, str) and value.startswith(SCHEDULED)
-        return json.dumps(value) if timed else None
+        return _json(value) if timed else None
 
     def constant(value: Any) -> str:
         if isinstance(value, (dict, list)):
             name = f"p{len(params)}"
             params[name] = value
             return f"{{{{#toJson}}}}{name}{{{{/toJson}}}}"
-        text = json.dumps(value)
+        text = _json(value)
         if "{{" in text:
             raise ValueError(f"{value!r} would be read as a template")
         return text
 
     return {"source": render(body) or constant(body), "params": params}
+
+
+@lru_cache(maxsize=1024, typed=True)  # the same few keys and constants in every watch; 1 is not True
+def _json(value: object) -> str:
+    return json.dumps(value)
 
 
 def watch_body(plan: DetectionPlan, *, namespace: str = "default") -> dict[str, Any]:

@@ -11,9 +11,15 @@ import click
 from sigmawatch.bundle import compile_context
 from sigmawatch.cli.content import datasets_around, pack_roots, rules_at, tests_at, untested, within
 from sigmawatch.cli.findings import findings_in
-from sigmawatch.cli.options import configuration_options, format_option, placeholders
+from sigmawatch.cli.options import (
+    cache_option,
+    configuration_options,
+    format_option,
+    placeholders,
+    plan_cache,
+)
 from sigmawatch.cli.terminal import counted, print_json, print_problems, results
-from sigmawatch.compile.compiler import compile_rules
+from sigmawatch.compile.files import compile_files
 from sigmawatch.errors import ContentError, Problem, Severity, UsageError
 from sigmawatch.pack.layout import builtin_pack
 from sigmawatch.pack.rules import load_rules
@@ -26,6 +32,7 @@ __all__ = ["command"]
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--strict", is_flag=True, help="Warnings fail, too.")
 @configuration_options
+@cache_option
 @format_option("text", "json")
 def command(
     paths: tuple[Path, ...],
@@ -33,6 +40,7 @@ def command(
     output_format: str,
     config_path: Path | None,
     environment: str | None,
+    no_cache: bool,
 ) -> None:
     """Check rules, tests and datasets without an engine.
 
@@ -54,9 +62,11 @@ def command(
         places = ", ".join(map(str, searched))
         raise UsageError(f"no rules found in {places}", hint="Sigma rules are YAML files ending in .yml")
     values = placeholders(config_path, environment, pack_roots(searched))
+    # The checks look at rules as they were written, which compiling changes: they get rules of their own.
     rules = load_rules(files)
     problems += findings_in(rules.rules)
-    problems += compile_rules(rules, compile_context(datasets, placeholders=values)).problems
+    context = compile_context(datasets, placeholders=values)
+    problems += compile_files(files, context, cache=plan_cache(no_cache=no_cache)).problems
     tested: list[Path] = []
     for path in test_files:
         try:

@@ -14,20 +14,25 @@ import orjson
 
 from sigmawatch.bundle import compile_context, known_datasets
 from sigmawatch.cli.content import datasets_around, pack_roots, rules_at
-from sigmawatch.cli.options import configuration_options, open_pack, pack_option, placeholders
+from sigmawatch.cli.options import (
+    cache_option,
+    configuration_options,
+    open_pack,
+    pack_option,
+    placeholders,
+    plan_cache,
+)
 from sigmawatch.cli.terminal import counted, errors, print_problems
-from sigmawatch.compile.compiler import compile_rules
+from sigmawatch.compile.files import compile_files
 from sigmawatch.datasets import load_datasets
 from sigmawatch.errors import Problem, Severity, UsageError
-from sigmawatch.pack.rules import load_rules
 from sigmawatch.render.formats import FORMATS
 from sigmawatch.render.refusal import RenderRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from sigmawatch.compile.plan import DetectionPlan
-    from sigmawatch.pack.rules import RuleSet
+    from sigmawatch.compile.context import Compiled
 
 __all__ = ["command"]
 
@@ -51,6 +56,7 @@ _LONGEST = 200
 )
 @click.option("--keep-going", is_flag=True, help="Write the rules that compile although others do not.")
 @configuration_options
+@cache_option
 @pack_option
 def command(
     paths: tuple[Path, ...],
@@ -60,6 +66,7 @@ def command(
     pack_path: Path | None,
     config_path: Path | None,
     environment: str | None,
+    no_cache: bool,
 ) -> None:
     """Compile rules to what executes them.
 
@@ -83,11 +90,9 @@ def command(
         datasets = datasets_around(paths)
         files = rules_at(paths)
         roots = pack_roots(paths)
-    rules = load_rules(files)
-    compiled = compile_rules(
-        rules, compile_context(datasets, placeholders=placeholders(config_path, environment, roots))
-    )
-    bodies, problems = _rendered(compiled.plans, rules, output_format)
+    context = compile_context(datasets, placeholders=placeholders(config_path, environment, roots))
+    compiled = compile_files(files, context, cache=plan_cache(no_cache=no_cache))
+    bodies, problems = _rendered(compiled, output_format)
     print_problems([*compiled.problems, *problems], in_brief=True)
     failed = len(compiled.errors) + sum(problem.severity is Severity.ERROR for problem in problems)
     written = not failed or keep_going
@@ -102,27 +107,24 @@ def command(
         raise UsageError("no rules found", hint="Sigma rules are YAML files ending in .yml")
 
 
-def _rendered(
-    plans: Iterable[DetectionPlan], rules: RuleSet, output_format: str
-) -> tuple[list[tuple[str, Any]], list[Problem]]:
+def _rendered(compiled: Compiled, output_format: str) -> tuple[list[tuple[str, Any]], list[Problem]]:
     """Return the bodies by their rules' ids, and what the format refuses or does differently."""
     form = FORMATS[output_format]
-    documents = {key: item.document for item in rules.rules for key in (str(item.rule.id), item.rule.name)}
     bodies: list[tuple[str, Any]] = []
     problems: list[Problem] = []
-    for plan in plans:
-        document = documents[plan.rule.id]
+    for plan in compiled.plans:
+        place = compiled.places[plan.rule.id]
         try:
             bodies.append((plan.rule.id, form.render(plan)))
         except RenderRefused as refused:
-            line = document.line_of("detection" if plan.correlation is None else "correlation")
-            problems.append(Problem(refused.message, document.path, line, refused.hint, code="refused"))
+            where = place.path, place.detection
+            problems.append(Problem(refused.message, *where, refused.hint, code="refused"))
             continue
         problems += [
             Problem(
                 f"{output_format}: {text}",
-                document.path,
-                document.start_line,
+                place.path,
+                place.line,
                 severity=Severity.WARNING,
                 code="differs",
             )
@@ -143,21 +145,32 @@ def _write(bodies: Sequence[tuple[str, Any]], folder: Path | None) -> None:
             sys.stdout.buffer.write(orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE))
         sys.stdout.flush()
         return
+    names = [_file_name(rule_id) for rule_id, _ in bodies]
+    texts = [orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE) for _, body in bodies]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        changed = {
+            name: text for name, text in zip(names, texts, strict=True) if not _is_there(folder / name, text)
+        }
+        for name in changed:
+            if (folder / name).is_dir():
+                raise UsageError(f"{folder / name} is a folder, and in the way of a file")
         # All of them beside the old ones first: a full disk leaves the folder as it was.
         with TemporaryDirectory(prefix=".sigmawatch-", dir=folder) as unfinished:
-            names = [_file_name(rule_id) for rule_id, _ in bodies]
-            for name, (_, body) in zip(names, bodies, strict=True):
-                text = orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+            for name, text in changed.items():
                 (Path(unfinished) / name).write_bytes(text)
-            for name in names:
-                if (folder / name).is_dir():
-                    raise UsageError(f"{folder / name} is a folder, and in the way of a file")
-            for name in names:
+            for name in changed:
                 (Path(unfinished) / name).replace(folder / name)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written: {error.strerror}") from error
+
+
+def _is_there(path: Path, text: bytes) -> bool:
+    """Whether a file holds a text already."""
+    try:
+        return path.read_bytes() == text
+    except OSError:
+        return False
 
 
 def _file_name(rule_id: str) -> str:
