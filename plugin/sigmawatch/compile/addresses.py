@@ -84,8 +84,8 @@ def _address(digits: str, filler: str) -> str:
 def network_expression(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
     """Return a Lucene regular expression for how the addresses of a network are spelled.
 
-    IPv4 canonically; IPv6 in every spelling, as far as one expression tells: the fixed groups must not be zero, for
-    which there are abbreviations, or it is one address with one run of zeros. Raises Undecidable for others.
+    IPv4 canonically; IPv6 in every spelling, as far as one expression tells: of the fixed groups only the last may be
+    zero, since a run of zeros is abbreviated, or it is one address with one such run. Raises Undecidable for others.
     """
     first, last = network.network_address.packed, network.broadcast_address.packed
     if isinstance(network, ipaddress.IPv4Network):
@@ -97,9 +97,13 @@ def network_expression(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -
     if network.prefixlen == 128:
         return _host([low for low, _ in groups])
     fixed = [pair for pair in groups if pair != (0, 0xFFFF)]
-    if not fixed or any(low == 0 for low, _ in fixed):
+    if not fixed or any(low == 0 for low, _ in fixed[:-1]) or fixed[0][0] == 0:
         raise Undecidable(str(network))
-    return ":".join(_group(low, high) for low, high in fixed) + ":[0-9a-fA-F:.]*"
+    head = "".join(f"{_group(low, high)}:" for low, high in fixed[:-1])
+    low, high = fixed[-1]
+    # Where the last one can be zero, `::` may stand for it and for zeros after it.
+    final = f"({_from_zero(high)})?" if low == 0 else _group(low, high)
+    return f"{head}{final}:[0-9a-fA-F:.]*"
 
 
 def _octets(low: int, high: int) -> str:
@@ -115,6 +119,18 @@ def _group(low: int, high: int) -> str:
     # Zeros in front may be left out.
     zeros = next(at for at, digit in enumerate([*digits, ""]) if digit != "0")
     return (f"0{{0,{zeros}}}" if zeros else "") + "".join(digits[zeros:])
+
+
+def _from_zero(high: int) -> str:
+    """Return the spellings of the groups of IPv6 from zero to a number of which all lower bits are set."""
+    any_digits, rest = divmod(high.bit_length(), 4)
+    zeros = 4 - any_digits - bool(rest)
+    front = f"0{{0,{zeros}}}" if zeros else ""
+    if not any_digits:
+        return front + (_digit(0, high) if rest else "")
+    return (
+        front + (f"{_digit(0, high >> (4 * any_digits))}?" if rest else "") + f"[0-9a-fA-F]{{1,{any_digits}}}"
+    )
 
 
 def _digit(low: int, high: int) -> str:

@@ -252,7 +252,7 @@ class QueryBackend(Backend):
         flags = sorted(flag.name[0].lower() for flag in value.flags)
         flags = ["s" if flag == "d" else flag for flag in flags]
         texts = [str(each) for each in expanded(value.regexp, self.placeholders, raw=True)]
-        return _any_of([leaves.regular(name, lucene_expressions(text, flags)) for text in texts])
+        return _any_of([scripted.expressions(name, lucene_expressions(text, flags)) for text in texts])
 
     def convert_condition_field_eq_val_timestamp_part(self, cond: Condition, state: ConversionState) -> Query:
         """Convert minute, hour, day, week, month, year."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Part", "determinized"]
+__all__ = ["Automaton", "Part", "automaton", "determinized"]
 
 LIMIT = 120_000
 """More is not counted."""
@@ -39,6 +39,18 @@ class _Ends:
     first: int
     last: int
     empty: bool
+
+
+@dataclass(frozen=True)
+class Automaton:
+    """An expression as places at which a character stands, which a script can follow without determinizing it."""
+
+    ranges: tuple[Ranges, ...]
+    """The characters that may stand at each place."""
+    follow: tuple[tuple[int, ...], ...]
+    """The places that may come after each place."""
+    first: tuple[int, ...]
+    last: tuple[int, ...]
 
 
 class _Places:
@@ -95,6 +107,23 @@ class _Places:
     def link(self, before: int, after: int) -> None:
         for place in _bits(before):
             self.follow[place] |= after
+
+
+def automaton(part: Part) -> Automaton | None:
+    """Return the places of an expression; None where it has too many, or can be empty."""
+    places = _Places()
+    try:
+        ends = places.add(part)
+    except OverflowError:
+        return None
+    if ends.empty:
+        return None
+    return Automaton(
+        tuple(places.ranges),
+        tuple(tuple(_bits(follow)) for follow in places.follow),
+        tuple(_bits(ends.first)),
+        tuple(_bits(ends.last)),
+    )
 
 
 def determinized(part: Part) -> int:

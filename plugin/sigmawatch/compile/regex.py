@@ -18,13 +18,13 @@ from re import _constants as op  # type: ignore[attr-defined]  # the parser's ow
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any
 
-from sigmawatch.compile.determinize import Part, determinized
+from sigmawatch.compile.determinize import Automaton, Part, automaton, determinized
 from sigmawatch.compile.leaves import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["LUCENE_MAX_LENGTH", "lucene_expressions"]
+__all__ = ["LUCENE_MAX_LENGTH", "Followed", "lucene_expressions"]
 
 LUCENE_MAX_LENGTH = 1000
 """`index.max_regex_length`: longer expressions are refused by the engine."""
@@ -131,7 +131,18 @@ class _Edge:
 _Node = _Chars | _Sequence | _Choice | _Repeat | _Edge
 
 
-def lucene_expressions(pattern: str, flags: Iterable[str] = ()) -> list[str]:
+@dataclass(frozen=True)
+class Followed:
+    """An expression with too many states for an engine: what a script is to follow, place by place."""
+
+    automaton: Automaton
+    is_last: bool
+    """Whether nothing may stand behind what it finds."""
+    wider: str
+    """A Lucene expression that the engine can run and that misses no value."""
+
+
+def lucene_expressions(pattern: str, flags: Iterable[str] = ()) -> list[str | Followed]:
     """Return Lucene expressions of which one matches a whole value exactly when the pattern is found in it.
 
     `flags`: of Sigma's modifiers, `i` (either case), `m` (lines), `s` (the dot is any character). An expression
@@ -149,14 +160,18 @@ def lucene_expressions(pattern: str, flags: Iterable[str] = ()) -> list[str]:
     reader = _Reader(pattern)
     tree = reader.sequence(parsed, parsed.state.flags | number)
     found = [text for branch in _branches(tree, pattern) for text in _fitting(branch, pattern)]
-    return _joined(list(dict.fromkeys(found)))
+    texts = [each for each in found if isinstance(each, str)]
+    followed: list[str | Followed] = [each for each in found if isinstance(each, Followed)]
+    return [*_joined(list(dict.fromkeys(texts))), *dict.fromkeys(followed)]
 
 
-def _fitting(branch: tuple[_Node, ...], pattern: str) -> list[str]:
+def _fitting(branch: tuple[_Node, ...], pattern: str) -> list[str | Followed]:
     """Return an alternative in as many parts as the engine's limit makes of it, by halving its choices."""
     text = _anchored(branch, pattern)
     if text is None:
         return []
+    if isinstance(text, Followed):
+        return [text]
     if len(text) <= LUCENE_MAX_LENGTH:
         return [text]
     for position, item in enumerate(branch):
@@ -306,8 +321,11 @@ def _branches(node: _Node, pattern: str) -> list[tuple[_Node, ...]]:
 
 _ANY = ".*"
 
+_LAST_NEWLINE = "\n?"
+"""What may follow the end that `$` means."""
 
-def _anchored(branch: tuple[_Node, ...], pattern: str) -> str | None:
+
+def _anchored(branch: tuple[_Node, ...], pattern: str) -> str | Followed | None:
     """Return the expression for one alternative, None where its anchors contradict each other."""
     items = list(branch)
     prefix, suffix = _ANY, _ANY
@@ -319,7 +337,7 @@ def _anchored(branch: tuple[_Node, ...], pattern: str) -> str | None:
         if edge.kind == "very_end":
             suffix = ""
         elif edge.kind == "end":
-            suffix = "" if suffix == "" else "\n?"
+            suffix = "" if suffix == "" else _LAST_NEWLINE
         elif suffix == _ANY:
             suffix = f"(\n{_ANY})?"
     if items and isinstance(edge := items[0], _Edge) and "boundary" in edge.kind:
@@ -339,12 +357,48 @@ def _anchored(branch: tuple[_Node, ...], pattern: str) -> str | None:
             return None
     prefix, inner, suffix = _trimmed(prefix, [item for item in items if not isinstance(item, _Edge)], suffix)
     if prefix.endswith(_ANY) and any(map(_counts, inner)) and determinized(_sets(inner)) > MAX_EFFORT:
+        return _followed(prefix, inner, suffix, pattern)
+    return prefix + "".join(map(_write, inner)) + suffix
+
+
+def _followed(prefix: str, items: list[_Node], suffix: str, pattern: str) -> Followed:
+    """Return what a script is to do for an expression with too many states."""
+    if suffix == _LAST_NEWLINE:
+        items, suffix = [*items, _Repeat(_Chars(((10, 10),)), 0, 1)], ""
+    found = automaton(_sets(items))
+    wider = [_uncounted(item) for item in items]
+    text = prefix + "".join(map(_write, wider)) + suffix
+    if (
+        found is None
+        or len(found.ranges) > MAX_PLACES
+        or prefix != _ANY
+        or suffix not in (_ANY, "")
+        or len(text) > LUCENE_MAX_LENGTH
+        or (any(map(_counts, wider)) and determinized(_sets(wider)) > MAX_EFFORT)
+    ):
         raise Refused(
             f"regular expression {pattern[:80]!r}: a gap of so many characters after what may begin anywhere takes "
             f"too many states; name a shorter gap, or .*"
         )
-    return prefix + "".join(map(_write, inner)) + suffix
+    return Followed(found, suffix == "", text)
 
+
+def _uncounted(node: _Node) -> _Node:
+    """Return an expression without counted gaps, which matches at least as much."""
+    match node:
+        case _Repeat(item, least, most):
+            if _counts(node) or most is None:
+                return _Repeat(_uncounted(item), min(least, 1), None)
+            return _Repeat(_uncounted(item), least, most)
+        case _Sequence(inner):
+            return _Sequence(tuple(map(_uncounted, inner)))
+        case _Choice(inner):
+            return _Choice(tuple(map(_uncounted, inner)))
+    return node
+
+
+MAX_PLACES = 1_000
+"""Places of an expression that a script follows: what it does for each character grows with them."""
 
 MAX_EFFORT = 100_000
 """What the states of an expression may cost as `determinized` counts; engines give up at about a million."""

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from sigma.types import SpecialChars
 
 from sigmawatch.compile.fieldtypes import FieldKind
-from sigmawatch.compile.leaves import Part, Refused
+from sigmawatch.compile.leaves import MATCH_NONE, Part, Refused, all_of, any_of, regular
+from sigmawatch.compile.regex import Followed
 
 if TYPE_CHECKING:
     from sigmawatch.compile.plan import Query
 
-__all__ = ["any_text", "date_part", "field_reference", "is_scripted"]
+__all__ = ["any_text", "date_part", "digits", "expressions", "field_reference", "is_scripted"]
 
 _TEXTUAL = frozenset({FieldKind.KEYWORD, FieldKind.IP, FieldKind.INTEGER})
 """Kinds whose values have one spelling, which can be looked into."""
@@ -60,6 +61,27 @@ def any_text(field: str, texts: list[str], how: str, *, cased: bool) -> Query:
         "cased": cased,
     }
     return _script("any-text", params)
+
+
+def expressions(field: str, found: list[str | Followed]) -> Query:
+    """Return the query for values that one of the expressions matches as a whole."""
+    texts = [each for each in found if isinstance(each, str)]
+    queries = [regular(field, texts)] if texts else []
+    for each in found:
+        if isinstance(each, Followed):
+            classes = list(dict.fromkeys(each.automaton.ranges))
+            params = {
+                "field": field,
+                "classes": [[bound for low_high in ranges for bound in low_high] for ranges in classes],
+                "kinds": [classes.index(ranges) for ranges in each.automaton.ranges],
+                "follow": [list(places) for places in each.automaton.follow],
+                "first": list(each.automaton.first),
+                "last": [place in each.automaton.last for place in range(len(each.automaton.ranges))],
+                "ends": each.is_last,
+            }
+            # The engine finds what may match; the script looks at no other value.
+            queries.append(all_of([regular(field, [each.wider]), _script("any-expression", params)]))
+    return any_of(queries) if queries else MATCH_NONE
 
 
 def digits(field: str, parts: list[Part]) -> Query:

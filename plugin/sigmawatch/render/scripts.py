@@ -11,6 +11,7 @@ from sigmawatch.artifact import Artifact, ArtifactKey
 __all__ = ["script", "script_artifacts", "script_id", "source"]
 
 NAMES = (
+    "any-expression",
     "any-text",
     "candidate",
     "date-part",
