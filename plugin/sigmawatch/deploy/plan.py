@@ -82,11 +82,14 @@ class Change:
             "action": self.action.value,
             "reason": self.reason,
             "source": self.artifact.source if self.artifact else "",
-            "before": self.before,
+            "before": self.before if self.is_change or self.action is Action.CONFLICT else None,
             "after": None if self.artifact is None else dict(self.artifact.body),
             "diff": self.diff if self.action in _CHANGING else "",
             "sent_hash": self.sent_hash,
             "live_hash": self.live_hash,
+            "depends_on": [list(key) for key in self.artifact.depends_on] if self.artifact else [],
+            "seed": self.artifact is not None and self.artifact.seed,
+            "shared": self.artifact is not None and self.artifact.shared,
         }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,19 +18,23 @@ from sigmawatch.cli.deploying import (
 )
 from sigmawatch.cli.options import format_option, open_cluster, open_pack
 from sigmawatch.cli.terminal import errors, print_json, results
-from sigmawatch.deploy import ApplyResult, DeployIncomplete, origin_of, render_plan
+from sigmawatch.deploy import DeployIncomplete, origin_of, render_plan
+from sigmawatch.deploy.origin import whoami
+from sigmawatch.deploy.saved import load_plan
+from sigmawatch.errors import UsageError
 from sigmawatch.render.target import Target
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sigmawatch.bundle import Bundle
 
 __all__ = ["command"]
 
 
 @click.command()
 @deploy_options
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Apply exactly what `sigmawatch plan --out FILE` saved.",
+)
 @message_option
 @yes_option
 @format_option("text", "json")
@@ -40,6 +45,7 @@ def command(
     prune: bool,
     adopt: bool,
     max_deletes: int,
+    plan_file: Path | None,
     message: str,
     yes: bool,
     output_format: str,
@@ -51,37 +57,65 @@ def command(
     given. A second deploy changes nothing. One that failed or was interrupted is completed by running it again.
     Each deploy that changes something is recorded as a release, to which `sigmawatch rollback` can go back.
 
+    With --plan it applies a saved plan and nothing else; it refuses when the cluster moved on, be it by another
+    deploy or by somebody's hand.
+
     \b
-    Example:
+    Examples:
       sigmawatch deploy --url https://es.example.com:9200 --yes
+      sigmawatch deploy --plan plan.json --yes
     """
+    saved = None
+    if plan_file is not None:
+        _refuse_beside_a_plan(click.get_current_context())
+        saved = load_plan(plan_file)
     with open_cluster(**connection) as cluster:
-        bundle, plan = planned(cluster, pack_path, target, namespace, prune, adopt, max_deletes)
+        if saved is not None:
+            plan, origin = saved.planned_again(cluster), replace(saved.origin, by=whoami())
+        else:
+            bundle, plan = planned(cluster, pack_path, target, namespace, prune, adopt, max_deletes)
+            origin = replace(
+                origin_of(open_pack(pack_path).root), target=bundle.target.value, namespace=namespace
+            )
         if output_format == "text":
             results().print(render_plan(plan))
         plan.require_applicable()
         confirm(plan, yes=yes)
-        origin = replace(
-            origin_of(open_pack(pack_path).root),
-            target=bundle.target.value,
-            namespace=namespace,
-            message=message,
-        )
         try:
-            result = carry_out(cluster, plan, origin, word="Deploying")
+            result = carry_out(cluster, plan, replace(origin, message=message), word="Deploying")
         except DeployIncomplete as incomplete:
             if output_format == "json":
-                _print(bundle, incomplete.result)
+                print_json({"target": origin.target, **incomplete.result.to_dict()})
             raise
     if output_format == "json":
-        _print(bundle, result)
+        print_json({"target": origin.target, **result.to_dict()})
     elif plan.has_changes:
         results().print(f"Deployed as release {result.release}.", markup=False)
     else:
         results().print("Nothing to change.")
-    if bundle.target is Target.RUNNER:
+    if origin.target == Target.RUNNER.value:
         errors().print("The detections are executed by `sigmawatch run`; keep one running.", markup=False)
 
 
-def _print(bundle: Bundle, result: ApplyResult) -> None:
-    print_json({"target": bundle.target.value, **result.to_dict()})
+def _refuse_beside_a_plan(context: click.Context) -> None:
+    """Raise UsageError for options that a saved plan has decided already."""
+    given = [
+        option
+        for name, option in _DECIDED.items()
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)} cannot stand beside --plan",
+            hint="The plan was made with its own; make another one instead.",
+        )
+
+
+_DECIDED = {
+    "pack_path": "--pack",
+    "target": "--target",
+    "namespace": "--namespace",
+    "prune": "--prune",
+    "adopt": "--adopt",
+    "max_deletes": "--max-deletes",
+}

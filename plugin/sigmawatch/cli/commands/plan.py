@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import click
 
 from sigmawatch.cli.deploying import deploy_options, planned
-from sigmawatch.cli.options import format_option, open_cluster
+from sigmawatch.cli.options import format_option, open_cluster, open_pack
 from sigmawatch.cli.terminal import errors, print_json, results
-from sigmawatch.deploy import render_plan
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from sigmawatch.deploy import origin_of, render_plan
+from sigmawatch.deploy.saved import PlanOptions, plan_document, save_plan
 
 __all__ = ["command"]
 
@@ -22,6 +22,12 @@ EXIT_PENDING = 3
 
 @click.command()
 @deploy_options
+@click.option(
+    "--out",
+    "output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Save the plan, for `sigmawatch deploy --plan FILE`.",
+)
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 3 when there is something to change.")
 @format_option("text", "json")
 def command(
@@ -31,24 +37,41 @@ def command(
     prune: bool,
     adopt: bool,
     max_deletes: int,
+    output: Path | None,
     detailed_exitcode: bool,
     output_format: str,
     **connection: Any,
 ) -> None:
     """Show what a deploy would change. Changes nothing.
 
+    With --out the plan is saved, bodies and all: `sigmawatch deploy --plan FILE` then does exactly that, or refuses
+    when the cluster is no longer what the plan was made for.
+
     \b
-    Example:
+    Examples:
       sigmawatch plan --url https://es.example.com:9200
+      sigmawatch plan --out plan.json --detailed-exitcode
     """
     with open_cluster(**connection) as cluster:
         bundle, plan = planned(cluster, pack_path, target, namespace, prune, adopt, max_deletes)
+        origin = replace(
+            origin_of(open_pack(pack_path).root), target=bundle.target.value, namespace=namespace
+        )
+        document = plan_document(
+            plan,
+            cluster_uuid=cluster.info.uuid,
+            options=PlanOptions(prune, adopt, max_deletes),
+            origin=origin,
+        )
     if output_format == "json":
-        print_json({"target": bundle.target.value, **plan.to_dict()})
+        print_json(document)
     else:
         errors().print(f"target {bundle.target}: {len(bundle.compiled.plans)} detections", markup=False)
         results().print(render_plan(plan))
     if plan.refusals:
         sys.exit(2)
+    if output is not None:
+        save_plan(output, document)
+        errors().print(f"Saved; apply it with: sigmawatch deploy --plan {output}", markup=False)
     if detailed_exitcode and plan.has_changes:
         sys.exit(EXIT_PENDING)
