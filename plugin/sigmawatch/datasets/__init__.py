@@ -3,7 +3,9 @@
 reader, model      reading descriptions; what a dataset is
 script, painless/  writing Painless, and the functions that every script may use
 parsers/           how a line is taken apart: one module a kind
-values, derive     how raw values become fields; what follows from several fields
+values, structured how raw values become fields; those that are objects or lists
+derive             what follows from several fields
+writing            what types of value write alike
 mapping            which raw value goes where
 load               a folder to a `Dataset`, with every problem in it
 pipeline           a `Dataset` to an ingest pipeline

@@ -105,9 +105,9 @@ def _check(simulate: Simulate, dataset: Dataset, sample: Sample) -> SampleResult
     if len(actual) != len(sample.expected):
         return _result(dataset, sample, [f"{len(actual)} documents, {len(sample.expected)} expected"])
     differences = []
-    for number, (line, expected, found) in enumerate(
-        zip(sample.lines, sample.expected, actual, strict=True), 1
-    ):
+    # A line may hold several events.
+    lines = [document["message"] for document in dataset.documents(sample.lines)]
+    for number, (line, expected, found) in enumerate(zip(lines, sample.expected, actual, strict=True), 1):
         if found is not None and "ingested" not in found.get("event", {}):
             differences.append(f"line {number}: event.ingested is missing")
         settled = _settled(found)

@@ -263,8 +263,7 @@ def related(fields: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
     """Return which of a dataset's fields go to each `related` field."""
     rules: Mapping[str, Callable[[str, str], bool]] = {
         "related.ip": lambda _, kind: kind == "ip",
-        "related.user": lambda name, _: name == "user.name" or name.endswith(".user.name")
-        or name in ("user.target.name", "user.effective.name", "user.changes.name"),
+        "related.user": lambda name, _: f".{name}".endswith((".user.name", ".user.email")) or name in _USERS,
         "related.hosts": lambda name, _: name in _HOSTS or (name.endswith(".domain") and name.split(".")[0] in _ENDS),
         "related.hash": lambda name, _: ".hash." in name,
     }  # fmt: skip
@@ -277,6 +276,9 @@ def related(fields: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
     return {target: names for target, names in found.items() if names}
 
 
+_USERS = frozenset(
+    f"user.{role}.{name}" for role in ("target", "effective", "changes") for name in ("name", "email")
+)
 _ENDS = frozenset({"source", "destination", "client", "server", "url"})
 _HOSTS = frozenset({"host.name", "host.hostname", "observer.hostname", "dns.question.name"})
 

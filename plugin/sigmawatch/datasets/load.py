@@ -12,15 +12,22 @@ from sigmawatch import yamlfile
 from sigmawatch.datasets.derive import DERIVATIONS
 from sigmawatch.datasets.mapping import read_assignments, read_cases, read_mappings, read_switches
 from sigmawatch.datasets.model import Dataset, Description, FieldInfo, Sample
-from sigmawatch.datasets.parsers import Conditional, needed_raw_values, read_parsers
+from sigmawatch.datasets.parsers import (
+    Conditional,
+    NamesItsValues,
+    needed_raw_values,
+    read_parsers,
+    steps_of,
+)
 from sigmawatch.datasets.reader import Reader
+from sigmawatch.datasets.script import IN_ELEMENT
 from sigmawatch.datasets.times import format_fault
 from sigmawatch.datasets.values import VALUE_TYPES
 from sigmawatch.ecs import allowed_values, ecs_type
 from sigmawatch.errors import ContentError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sigmawatch.datasets.mapping import Condition, FieldMapping
 
@@ -227,12 +234,11 @@ def emitted_fields(body: Description) -> Mapping[str, FieldMapping | None]:
 def _check(reader: Reader, body: Description, declared: Mapping[str, FieldInfo]) -> None:
     """Check what a description says against itself, the declared fields, and ECS."""
     _check_mappings(reader, body, declared)
-    raw = set(body.raw_values)
     for index, case in enumerate(body.cases):
-        _check_condition(_element(reader.at("cases"), index), case.when, raw)
+        _check_condition(_element(reader.at("cases"), index), case.when, body)
     emitted = emitted_fields(body)
     for index, switch in enumerate(body.switches):
-        if switch.by not in raw and switch.by not in emitted:
+        if switch.by not in emitted and body.why_no_raw(switch.by):
             _element(reader.at("switch"), index).problem(
                 f"no parser finds a raw value {switch.by!r}, and nothing emits such a field",
                 code="unknown-raw",
@@ -242,10 +248,16 @@ def _check(reader: Reader, body: Description, declared: Mapping[str, FieldInfo])
         if steps is None:
             continue
         if isinstance(parser, Conditional):
-            _check_condition(_element(steps, index), parser.when, raw)
+            _check_condition(_element(steps, index), parser.when, body)
         for name in needed_raw_values([parser]):
-            if name not in raw and not isinstance(parser, Conditional):
-                _element(steps, index).problem(f"no parser finds a raw value {name!r}", code="unknown-raw")
+            missing = body.why_no_raw(name)
+            if missing and not isinstance(parser, Conditional):
+                _element(steps, index).problem(missing, code="unknown-raw")
+    for parser in steps_of(body.parsers):
+        if isinstance(parser, NamesItsValues) and parser.rest:
+            info = declared.get(parser.rest)
+            if info is None or info.type != "flattened":
+                _place(reader, "rest").problem(f"{parser.rest!r} is no declared field of the type flattened")
     for name in body.derive:
         if name not in DERIVATIONS:
             reader.at("derive").problem(
@@ -275,11 +287,12 @@ def _element(reader: Reader, index: int) -> Reader:
     return reader.at(index) if isinstance(reader.data, list) else reader
 
 
-def _check_condition(place: Reader, when: Condition, raw: Collection[str]) -> None:
+def _check_condition(place: Reader, when: Condition, body: Description) -> None:
     for name in when:
-        if name not in raw:
+        missing = body.why_no_raw(name)
+        if missing:
             member = (place.get("when") or place).get(name) or place
-            member.problem(f"no parser finds a raw value {name!r}", code="unknown-raw")
+            member.problem(missing, code="unknown-raw")
 
 
 def _place(reader: Reader, field: str) -> Reader:
@@ -330,36 +343,69 @@ def _fixed_values(body: Description) -> list[tuple[str, Any]]:
 
 
 def _check_mappings(reader: Reader, body: Description, declared: Mapping[str, FieldInfo]) -> None:
-    raw = set(body.raw_values)
     for mapping in body.mappings:
         member = reader.get("fields")
         place = (member.get(mapping.raw) if member else None) or reader
-        if mapping.raw not in raw:
-            place.problem(f"no parser finds a raw value {mapping.raw!r}", code="unknown-raw")
-        for other in mapping.looks_at:
-            if other not in raw:
-                place.problem(f"no parser finds a raw value {other!r}", code="unknown-raw")
-        _check_condition(place, mapping.when, raw)
-        value_type = VALUE_TYPES.get(mapping.type)
-        if value_type is None:
+        _check_mapping(place, mapping, body, declared)
+
+
+def _check_mapping(
+    place: Reader, mapping: FieldMapping, body: Description, declared: Mapping[str, FieldInfo]
+) -> None:
+    """Check a mapping, and those of the objects in a list."""
+    for raw in (mapping.raw.rpartition(IN_ELEMENT)[2], *mapping.looks_at):
+        missing = body.why_no_raw(raw)
+        if missing:
+            place.problem(missing, code="unknown-raw")
+    _check_condition(place, mapping.when, body)
+    value_type = VALUE_TYPES.get(mapping.type)
+    if value_type is None:
+        place.problem(
+            f"unknown type of value {mapping.type!r}", hint=f"known: {', '.join(sorted(VALUE_TYPES))}"
+        )
+        return
+    if mapping.type in ("lookup", "lookup_word") and mapping.table not in body.tables:
+        place.problem(f"there is no table {mapping.table!r}", hint="tables stand under `tables`")
+    if mapping.type == "time" and not mapping.formats:
+        place.problem("a value of type 'time' needs 'formats'", hint='formats: ["yyyy/MM/dd HH:mm:ss"]')
+    for pattern in mapping.formats:
+        if fault := format_fault(pattern):
+            place.problem(f"{pattern!r} is no format of a time: {fault}")
+    _check_structure(place, mapping, body)
+    inside = place.get("fields")
+    for member in mapping.fields:
+        line = inside.get(member.raw.rpartition(IN_ELEMENT)[2]) if inside else None
+        _check_mapping(line or place, member, body, declared)
+    if mapping.type == "objects":
+        return  # what they emit was checked with their members
+    for field in value_type.emits(mapping):
+        name = field.replace("[]", "")
+        info = declared.get(name)
+        if info is None:
+            place.problem(f"{name!r} is emitted but not declared in fields.yml", code="undeclared-field")
+        elif "object" not in value_type.fits and info.type not in value_type.fits:
             place.problem(
-                f"unknown type of value {mapping.type!r}", hint=f"known: {', '.join(sorted(VALUE_TYPES))}"
+                f"{name!r} is {info.type}, which a value of type {mapping.type!r} does not fit",
+                hint=f"it fits {', '.join(sorted(value_type.fits))}",
+                code="type",
             )
-            continue
-        if mapping.type in ("lookup", "lookup_word") and mapping.table not in body.tables:
-            place.problem(f"there is no table {mapping.table!r}", hint="tables stand under `tables`")
-        if mapping.type == "time" and not mapping.formats:
-            place.problem("a value of type 'time' needs 'formats'", hint='formats: ["yyyy/MM/dd HH:mm:ss"]')
-        for pattern in mapping.formats:
-            if fault := format_fault(pattern):
-                place.problem(f"{pattern!r} is no format of a time: {fault}")
-        for field in value_type.emits(mapping):
-            info = declared.get(field)
-            if info is None:
-                place.problem(f"{field!r} is emitted but not declared in fields.yml", code="undeclared-field")
-            elif "object" not in value_type.fits and info.type not in value_type.fits:
-                place.problem(
-                    f"{field!r} is {info.type}, which a value of type {mapping.type!r} does not fit",
-                    hint=f"it fits {', '.join(sorted(value_type.fits))}",
-                    code="type",
-                )
+
+
+def _check_structure(place: Reader, mapping: FieldMapping, body: Description) -> None:
+    """Check what is for objects and lists only."""
+    structured = mapping.type in ("objects", "flattened", "json_text")
+    if structured and not body.names_values:
+        place.problem(f"a value of type {mapping.type!r} comes from a parser such as json only")
+    if (mapping.type == "objects") != bool(mapping.fields):
+        place.problem(
+            "`fields` says what becomes of the values in each object, and belongs to the type objects",
+            hint="type: objects, fields: {name: where it goes in the object}",
+        )
+    if mapping.type == "objects" and len(mapping.to) != 1:
+        place.problem("objects have one `to`")
+    if mapping.pairs and mapping.type != "flattened":
+        place.problem("`pairs` belongs to the type flattened")
+    if structured and (mapping.required or mapping.unless or mapping.differs_from or mapping.if_absent):
+        place.problem(
+            f"a value of type {mapping.type!r} has no `required`, `unless`, `differs_from` or `if_absent`"
+        )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sigmawatch.datasets.script import literal
+from sigmawatch.datasets.script import IN_ELEMENT, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
@@ -37,11 +37,12 @@ _MAPPING_KEYS = frozenset(
     {
         "to", "type", "table", "otherwise", "bits", "required", "differs_from", "if_absent", "quiet", "unless", "when",
         "join", "decode", "formats", "host", "scheme", "query", "unless_in",
+        "fields", "pairs",
     }
 )  # fmt: skip
 
 Condition = Mapping[str, "tuple[str, ...] | bool"]
-"""Raw value -> the texts it may be, or whether it must be there; all must hold."""
+"""Raw value -> the texts it may be (`Create*`: how they begin), or whether it must be there; all must hold."""
 
 _CHAIN = 3
 """Up to so many texts are compared one by one; more are looked up."""
@@ -102,6 +103,16 @@ class FieldMapping:
             for raw in (self.differs_from, self.join, self.host, self.scheme, self.query, *self.unless_in)
             if raw
         )
+
+    fields: tuple[FieldMapping, ...] = ()
+    """For `objects`: what becomes of the values in each object; their fields stand below `to[]`."""
+    pairs: tuple[str, ...] = ()
+    """For `flattened`: the keys of name and value, where it is a list of such pairs."""
+
+    @property
+    def makes_list(self) -> bool:
+        """Whether its fields are lists, however many values there are."""
+        return "[]" in self.raw
 
 
 @dataclass(frozen=True)
@@ -189,6 +200,9 @@ def _mapping(raw: str, entry: Reader) -> FieldMapping:
     if decode and decode not in DECODINGS:
         entry.at("decode").problem(f"decode: {decode!r} is unknown", hint=f"known: {', '.join(DECODINGS)}")
     table = entry.text("table", default="")
+    pairs = entry.texts("pairs")
+    if len(pairs) not in (0, 2):
+        entry.at("pairs").problem("pairs: expected the keys of name and value", hint="[Name, Value]")
     return FieldMapping(
         raw=raw,
         to=to,
@@ -209,6 +223,23 @@ def _mapping(raw: str, entry: Reader) -> FieldMapping:
         scheme=entry.text("scheme", default=""),
         query=entry.text("query", default=""),
         unless_in={raw: entry.at("unless_in").text(raw) for raw in entry.mapping("unless_in")},
+        fields=_element_mappings(raw, to, entry),
+        pairs=pairs,
+    )
+
+
+def _element_mappings(raw: str, to: tuple[str, ...], entry: Reader) -> tuple[FieldMapping, ...]:
+    """Read the mappings for each object of a list: their raw values and fields are those of the object."""
+    fields = entry.get("fields")
+    if fields is None:
+        return ()
+    return tuple(
+        replace(
+            mapping,
+            raw=f"{raw}{IN_ELEMENT}{mapping.raw}",
+            to=tuple(f"{to[0] if to else ''}[].{name}" for name in mapping.to),
+        )
+        for mapping in read_mappings(fields)
     )
 
 
@@ -233,12 +264,29 @@ def condition(script: Script, when: Condition) -> str:
         slot = script.slot(raw)
         if isinstance(wanted, bool):
             conditions.append(f"{slot} {'!=' if wanted else '=='} null")
+        elif any(_is_part(text) for text in wanted):
+            table = script.shared_table("parts", _parts(wanted))
+            conditions.append(f"isAnyOf({slot}, (Map){table})")
         elif len(wanted) > _CHAIN:
             table = script.shared_table("texts", dict.fromkeys(wanted, True))
             conditions.append(f"((Map){table}).containsKey({slot})")
         else:
             conditions.append("(" + " || ".join(f"{literal(text)}.equals({slot})" for text in wanted) + ")")
     return " && ".join(conditions)
+
+
+def _is_part(text: str) -> bool:
+    return len(text) > 1 and (text.endswith("*") or text.startswith("*"))
+
+
+def _parts(texts: Sequence[str]) -> Mapping[str, Any]:
+    """Return what the Painless function `isAnyOf` reads: `Create*` is how a text begins, `*.exe` how it ends."""
+    parts = [text for text in texts if _is_part(text)]
+    return {
+        "is": {text: True for text in texts if not _is_part(text)},
+        "begins": [text[:-1] for text in parts if text.endswith("*")],
+        "ends": [text[1:] for text in parts if not text.endswith("*")],
+    }
 
 
 def read_cases(reader: Reader) -> tuple[Case, ...]:
@@ -305,8 +353,8 @@ def table_of(script: Script, fields: Mapping[str, Any]) -> list[Any]:
     return [part for name, content in fields.items() for part in (*script.member(name), content)]
 
 
-def write_switches(script: Script, switches: Sequence[Switch], raw: Sequence[str]) -> str:
-    """Return the statements of all switches, in order; `raw` names the raw values, anything else is a field."""
+def write_switches(script: Script, switches: Sequence[Switch], is_raw: Callable[[str], bool]) -> str:
+    """Return the statements of all switches, in order; `is_raw` tells names of raw values from those of fields."""
     lines = []
     for switch in switches:
         entries: dict[str, list[list[Any]]] = {}
@@ -319,6 +367,6 @@ def write_switches(script: Script, switches: Sequence[Switch], raw: Sequence[str
         if switch.otherwise is not None:
             otherwise = [table_of(script, content) for content in switch.otherwise]
         place = script.unique("switch", {"table": table, "otherwise": otherwise})
-        text = script.slot(switch.by) if switch.by in raw else script.get(switch.by)
+        text = script.slot(switch.by) if is_raw(switch.by) else script.get(switch.by)
         lines.append(f"  follow((Map){place}, {text}, o);\n")
     return "".join(lines)

@@ -57,8 +57,32 @@ class Description:
 
     @property
     def raw_values(self) -> Sequence[str]:
-        """Every raw value that some parser may find, each once."""
+        """Every raw value that some parser may find, each once, as far as their names are known beforehand."""
         return tuple(dict.fromkeys(name for parser in self.parsers for name in parser.raw_values))
+
+    @property
+    def names_values(self) -> bool:
+        """Whether lines name their values, as JSON does, so that any name may be one."""
+        from sigmawatch.datasets.parsers import NamesItsValues, steps_of
+
+        return any(isinstance(step, NamesItsValues) for step in steps_of(self.parsers))
+
+    def why_no_raw(self, name: str) -> str:
+        """Return why no parser finds a raw value of this name, empty when one may."""
+        from sigmawatch.datasets.parsers import NamesItsValues, steps_of
+
+        if name in self.raw_values:
+            return ""
+        reasons = [step.why_not(name) for step in steps_of(self.parsers) if isinstance(step, NamesItsValues)]
+        return "" if "" in reasons else next(iter(reasons), f"no parser finds a raw value {name!r}")
+
+    def is_raw(self, name: str) -> bool:
+        """Whether a name that may be a raw value's or a field's is a raw value's."""
+        from sigmawatch.datasets.load import emitted_fields
+
+        if name in self.raw_values:
+            return True
+        return name not in emitted_fields(self) and not self.why_no_raw(name)
 
 
 @dataclass(frozen=True)
@@ -98,14 +122,26 @@ class Dataset:
 
         A line that declares the format of those after it (a header) is remembered, and told with each of them: a
         pipeline sees one document at a time. The line itself is yielded too; the pipeline drops it. Blank lines are
-        left out.
+        left out, and a line that holds several events becomes as many documents.
         """
+        from sigmawatch.datasets.parsers import TakesSeveral, steps_of
         from sigmawatch.datasets.parsers.columns import FORMAT_FIELD
 
         declared: str | None = None
         for line in lines:
             text = line.rstrip("\r\n")
             if not text.strip():
+                continue
+            several = next(
+                (
+                    found
+                    for step in steps_of(self.body.parsers)
+                    if isinstance(step, TakesSeveral) and (found := step.events(text)) is not None
+                ),
+                None,
+            )
+            if several is not None:
+                yield from ({"message": event} for event in several)
                 continue
             header = next(
                 (found for step in self.body.parsers if (found := step.declared_format(text))), None

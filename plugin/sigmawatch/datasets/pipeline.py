@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from sigmawatch.datasets.derive import DERIVATIONS, write_related
 from sigmawatch.datasets.load import emitted_fields
 from sigmawatch.datasets.mapping import assignments, write_cases, write_switches
-from sigmawatch.datasets.parsers import needed_raw_values
+from sigmawatch.datasets.parsers import TakesParsed, needed_raw_values, steps_of
 from sigmawatch.datasets.script import MAX_SOURCE_BYTES, Script, literal
 from sigmawatch.datasets.times import time_zone
-from sigmawatch.datasets.values import ENVIRONMENT, TIME_SLOT, write_mapping
+from sigmawatch.datasets.values import write_mapping
+from sigmawatch.datasets.writing import ARGUMENTS, ENVIRONMENT, TIME_SLOT
 from sigmawatch.ecs import ecs_version
 from sigmawatch.errors import ContentError, Problem, UsageError
 
@@ -34,7 +35,6 @@ __all__ = ["MAX_FIELD_PROBLEMS", "build_pipeline", "hook_id", "without_hook"]
 MAX_FIELD_PROBLEMS = 2
 """With more unusable fields than this, a line is not taken for one of its format."""
 
-_ARGUMENTS = "f, o, problems, p, now"
 _STATEMENTS_A_FUNCTION = 15
 """Small functions: the JVM does not compile methods beyond 8,000 bytes of code."""
 
@@ -170,11 +170,18 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     body = dataset.body
     for name, table in body.tables.items():
         script.params[f"table.{name}"] = dict(table)
+    # What a line says about its values needs no guess whether they are in the right places.
+    script.lists = body.names_values
+    script.listed = frozenset(body.raw_values)
+    script.mapped = tuple(mapping.raw for mapping in body.mappings)
+    inputs = "".join(
+        step.write_input(script) for step in steps_of(body.parsers) if isinstance(step, TakesParsed)
+    )
     written: dict[str, list[str]] = {"header": [], "required": [], "fields": []}
     for number, mapping in enumerate(body.mappings):
         kind = "required" if mapping.required else "fields" if mapping in body.own else "header"
         written[kind].append(write_mapping(script, mapping, number))
-    cases = write_switches(script, body.switches, body.raw_values) + write_cases(script, body.cases)
+    cases = write_switches(script, body.switches, body.is_raw) + write_cases(script, body.cases)
     for raw in needed_raw_values(body.parsers):
         script.slot(raw)
     steps = "".join(_unless_refused(script, parser.write(script, options)) for parser in body.parsers)
@@ -208,7 +215,13 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
         keep_message = f"if ({script.fault} != null) {{ ctx.remove({message}); }}"
     # A line that is refused gets nothing but what every document has and its header: the rest would be filed wrongly.
     # What is wrong with the header is among the problems already.
-    again = header.replace(_ARGUMENTS, _ARGUMENTS.replace("problems", "new ArrayList()"))
+    again = header.replace(ARGUMENTS, ARGUMENTS.replace("problems", "new ArrayList()"))
+    misfit = ""
+    if not body.names_values:
+        misfit = (
+            f"if ({script.fault} == null && problems.size() > {MAX_FIELD_PROBLEMS}) {{\n"
+            f"  {script.fault} = 'fields: the line does not fit its format';\n}}\n"
+        )
     return f"""\
 Map p = params;
 long now = System.currentTimeMillis();
@@ -220,7 +233,7 @@ String step = 'input';
 def raw = {original};
 if (raw == null) {{ raw = ctx.get({message}); }}
 if (raw == null) {{ raw = ctx.remove('event.original'); }}
-String text = raw == null ? '' : raw.toString();
+{inputs}String text = raw == null ? '' : raw.toString();
 if (raw != null) {{ {script.put("event.original", "text")} }}
 {take_message}{script.put("event.dataset", literal(dataset.name))}
 {script.put("event.module", literal(body.module))}
@@ -238,10 +251,7 @@ if (raw == null) {{
 step = 'parse';
 {assignments(script, body.set)}{steps}step = 'fields';
 {header}{_unless_refused(script, required)}{_unless_refused(script, fields + categorise)}\
-if ({script.fault} == null && problems.size() > {MAX_FIELD_PROBLEMS}) {{
-  {script.fault} = 'fields: the line does not fit its format';
-}}
-}} catch (Exception e) {{
+{misfit}}} catch (Exception e) {{
   {script.fault} = step + ': ' + shortened('' + e.getMessage());
 }}
 try {{
@@ -281,5 +291,5 @@ def _functions(script: Script, name: str, statements: list[str]) -> list[str]:
         part = f"{name}{start // _STATEMENTS_A_FUNCTION}"
         body = "".join(statements[start : start + _STATEMENTS_A_FUNCTION])
         script.function(part, "void", ENVIRONMENT, body)
-        calls.append(f"{part}({_ARGUMENTS});")
+        calls.append(f"{part}({ARGUMENTS});")
     return calls

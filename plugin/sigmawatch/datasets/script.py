@@ -1,7 +1,8 @@
 """Writing the Painless script of a pipeline: slots for raw values, objects to write to, functions, literals.
 
 The script is text that a server compiles, so what a description says gets into it only through `literal`. Raw values
-live in an array of texts (`f[3]`) and the objects of the document in an array of maps (`o[2]`): the positions are
+live in an array of texts (`f[3]`), lists and objects among them in an array
+beside it (`r[3]`), and the objects of the document in an array of maps (`o[2]`): the positions are
 known when the script is written, and an array access is the cheapest thing Painless has.
 """
 
@@ -15,10 +16,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["MAX_SOURCE_BYTES", "Script", "java_length", "literal"]
+__all__ = ["IN_ELEMENT", "MAX_SOURCE_BYTES", "TREE", "Script", "java_length", "literal"]
 
 MAX_SOURCE_BYTES = 65_535
 """What both engines accept as a script's source (`script.max_size_in_bytes`)."""
+
+TREE = "(tree) "
+"""Before the name of a raw value: the slot of the value as a whole, an object or a list, in the array `r`."""
+
+IN_ELEMENT = " > "
+"""Between the name of a list of objects and that of a value in each of them."""
 
 _FUNCTION = re.compile(r"^[A-Za-z][\w\[\]]* (\w+)\([^)]*\) \{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
 _WORD = re.compile(r"\b[A-Za-z]\w*(?=\()")
@@ -63,6 +70,12 @@ class Script:
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
         """Tables that the script reads; the engine keeps them, they are not rebuilt for every document."""
+        self.lists = False
+        """Whether raw values may be lists or objects, as in JSON: then they are in `r`, too."""
+        self.listed: frozenset[str] = frozenset()
+        """Raw values whose names the parsers know beforehand."""
+        self.mapped: tuple[str, ...] = ()
+        """Raw values that field mappings name."""
         self._slots: dict[str, int] = {"": 0}  # slot 0 says why the line as a whole is refused
         self._objects: dict[str, int] = {"": 0}  # object 0 is the document itself
         self._functions: dict[str, str] = {}
@@ -83,8 +96,16 @@ class Script:
 
     @property
     def objects(self) -> Collection[str]:
-        """The objects that the script may write to."""
-        return [path for path in self._objects if path]
+        """The objects of the document that the script may write to."""
+        return [path for path in self._objects if path and "[]" not in path]
+
+    def objects_below(self, path: str) -> Mapping[str, str]:
+        """Return an object that belongs to the element of a list, and those in it, each with its place."""
+        return {
+            name: f"o[{index}]"
+            for name, index in self._objects.items()
+            if name == path or name.startswith(f"{path}.")
+        }
 
     def slot_number(self, name: str) -> int:
         """Return the number of a raw value's slot, for tables."""
@@ -97,9 +118,13 @@ class Script:
         return self._objects[parent], name
 
     def object(self, path: str) -> str:
-        """Return the place of an object of the document, e.g. of `source.nat`; parents come before children."""
+        """Return the place of an object of the document, e.g. of `source.nat`; parents come before children.
+
+        `dns.answers[]` is the element of a list that is being made: it is not opened and closed with the document.
+        """
         if path not in self._objects:
-            self.object(path.rpartition(".")[0])
+            if not path.endswith("[]"):
+                self.object(path.rpartition(".")[0])
             self._objects[path] = len(self._objects)
         return f"o[{self._objects[path]}]"
 
@@ -107,6 +132,11 @@ class Script:
         """Return the statement that sets a field."""
         parent, _, name = field.rpartition(".")
         return f"{self.object(parent)}.put({literal(name)}, {expression});"
+
+    def place(self, field: str) -> tuple[str, str]:
+        """Return the place of a field's object and its key there."""
+        parent, _, name = field.rpartition(".")
+        return self.object(parent), name
 
     def get(self, field: str) -> str:
         """Return the expression of a field's value, null where it has none."""
@@ -157,13 +187,14 @@ class Script:
                     needed.add(name)
                     waiting.append(known[name])
         functions = [known[name] for name in known if name in needed]
-        size = f"String[] f = new String[{len(self._slots)}];\n"
+        count = len(self._slots)
+        size = f"String[] f = new String[{count}];\ndef[] r = new def[{count if self.lists else 0}];\n"
         return "".join(functions) + size + main
 
     def _open(self) -> str:
         lines = [f"  Map[] o = new Map[{len(self._objects)}];", "  o[0] = d;"]
         for path, index in self._objects.items():
-            if path:
+            if path and "[]" not in path:
                 parent, _, name = path.rpartition(".")
                 lines.append(f"  o[{index}] = objectAt(o[{self._objects[parent]}], {literal(name)});")
         return "Map[] open(Map d) {\n" + "\n".join(lines) + "\n  return o;\n}\n"
@@ -171,7 +202,7 @@ class Script:
     def _close(self) -> str:
         lines = []
         for path, index in reversed(self._objects.items()):
-            if path:
+            if path and "[]" not in path:
                 parent, _, name = path.rpartition(".")
                 lines.append(f"  attach(o[{self._objects[parent]}], {literal(name)}, o[{index}]);")
         return "void close(Map[] o) {\n" + "\n".join(lines) + "\n}\n"

@@ -7,11 +7,15 @@ that is `required` it refuses the line.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sigmawatch.datasets.http import Forwarded, RequestLine, Url
 from sigmawatch.datasets.mapping import condition as mapping_condition
-from sigmawatch.datasets.script import literal
+from sigmawatch.datasets.script import TREE, literal
+from sigmawatch.datasets.structured import Flattened, JsonText, Objects
+from sigmawatch.datasets.writing import ARGUMENTS, ENVIRONMENT, ValueType
+from sigmawatch.datasets.writing import complaint as _complaint
+from sigmawatch.datasets.writing import put as _put
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,42 +23,9 @@ if TYPE_CHECKING:
     from sigmawatch.datasets.mapping import FieldMapping
     from sigmawatch.datasets.script import Script
 
-__all__ = ["ENVIRONMENT", "TIME_SLOT", "VALUE_TYPES", "ValueType", "write_mapping"]
-
-TIME_SLOT = "@timestamp"
-"""The slot for the time of the event: the document's own `@timestamp` is the shipper's until the end of the script."""
+__all__ = ["VALUE_TYPES", "write_mapping"]
 
 _TEXTS = frozenset({"keyword", "wildcard", "match_only_text", "constant_keyword"})
-
-
-class ValueType(Protocol):
-    """How a raw text becomes what a field holds."""
-
-    @property
-    def fits(self) -> frozenset[str]:
-        """Mapping types of the fields it may go to."""
-
-    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
-        """Return the fields that a mapping of this type writes."""
-
-    def write(self, script: Script, mapping: FieldMapping) -> str:
-        """Return the statements that turn the text `v` into fields; `fail` stands for a value that is unusable."""
-
-
-def _complaint(script: Script, mapping: FieldMapping, what: str) -> str:
-    """Return the statement for an unusable value."""
-    text = literal(f"{mapping.raw}: {what}")
-    if mapping.required:
-        return f"{script.fault} = {text};"
-    return "" if mapping.quiet else f"problems.add({text});"
-
-
-def _put(script: Script, mapping: FieldMapping, field: str, expression: str) -> str:
-    if field == "@timestamp":
-        statement = f"{script.slot(TIME_SLOT)} = {expression};"
-        return f"if ({script.slot(TIME_SLOT)} == null) {{ {statement} }}" if mapping.if_absent else statement
-    statement = script.put(field, expression)
-    return f"if ({script.get(field)} == null) {{ {statement} }}" if mapping.if_absent else statement
 
 
 @dataclass(frozen=True)
@@ -147,9 +118,9 @@ class Endpoint:
         lines.append(f"String t = ip({text});")
         for end in mapping.to:
             lines += [
-                script.put(f"{end}.address", f"t == null ? {text} : t"),
-                f"if (t != null) {{ {script.put(f'{end}.ip', 't')} }} else if (isDomain({text})) "
-                f"{{ {script.put(f'{end}.domain', f'{text}.toLowerCase()')} }}",
+                _put(script, mapping, f"{end}.address", f"t == null ? {text} : t"),
+                f"if (t != null) {{ {_put(script, mapping, f'{end}.ip', 't')} }} else if (isDomain({text})) "
+                f"{{ {_put(script, mapping, f'{end}.domain', f'{text}.toLowerCase()')} }}",
             ]
         complaint = _complaint(script, mapping, "neither an IP address nor a host name")
         if complaint:
@@ -297,6 +268,8 @@ class SyslogPriority:
 class EndpointPort:
     """One end of a connection with its port: `192.0.2.1:443`, `[2001:db8::1]:443`, `2001:db8::1:443`, `host:443`."""
 
+    always: bool = True
+    """Whether there is always a port; else what is an address as a whole, such as `2001:db8::1:22`, has none."""
     fits: frozenset[str] = frozenset({"object"})
 
     def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
@@ -305,10 +278,15 @@ class EndpointPort:
 
     def write(self, script: Script, mapping: FieldMapping) -> str:
         """Split at the last colon, then treat the host as an endpoint."""
-        puts = " ".join(script.put(f"{end}.port", "number") for end in mapping.to)
+        puts = " ".join(_put(script, mapping, f"{end}.port", "number") for end in mapping.to)
         complaint = _complaint(script, mapping, "no port")
+        parts = "hostPort(v)"
+        if not self.always:
+            parts = (
+                "v.indexOf(':') != v.lastIndexOf(':') && ip(v) != null ? new String[] {v, null} : hostPort(v)"
+            )
         return (
-            f"String[] parts = hostPort(v); if (parts[1] != null) {{ Long number = port(parts[1]); "
+            f"String[] parts = {parts}; if (parts[1] != null) {{ Long number = port(parts[1]); "
             f"if (number != null) {{ {puts} }} else {{ {complaint} }} }} v = parts[0]; "
             + Endpoint().write(script, mapping)
         )
@@ -345,19 +323,12 @@ class Identity:
 
     def write(self, script: Script, mapping: FieldMapping) -> str:
         """Part name and domain; what stands on both sides of an @ is an address, too."""
-        lines = ["int slash = v.indexOf('\\\\'); int at = v.indexOf('@'); int n = v.length();"]
+        lines = ["String[] parts = identity(v);"]
         for user in mapping.to:
-            name, domain, email = (
-                script.put(f"{user}.{member}", expression)
-                for member, expression in (
-                    ("name", "slash > 0 ? v.substring(slash + 1) : v.substring(0, at)"),
-                    ("domain", "slash > 0 ? v.substring(0, slash) : v.substring(at + 1)"),
-                    ("email", "v"),
-                )
-            )
             lines += [
-                f"if ((slash > 0 && slash + 1 < n) || (slash < 0 && at > 0 && at + 1 < n)) {{ {name} {domain} "
-                f"if (slash < 0) {{ {email} }} }} else {{ {script.put(f'{user}.name', 'v')} }}"
+                _put(script, mapping, f"{user}.name", "parts[0]"),
+                f"if (parts[1] != null) {{ {_put(script, mapping, f'{user}.domain', 'parts[1]')} }}",
+                f"if (parts[2] != null) {{ {_put(script, mapping, f'{user}.email', 'parts[2]')} }}",
             ]
         return " ".join(lines)
 
@@ -402,6 +373,13 @@ class TextList:
         )
 
 
+_SECONDS = Converted(
+    frozenset({"long"}),
+    "nanosecondsOf(v.endsWith('s') ? v.substring(0, v.length() - 1) : v, 9)",
+    "Long",
+    "no duration",
+)
+
 VALUE_TYPES: Mapping[str, ValueType] = {
     "keyword": Converted(_TEXTS, "v"),
     "lower": Converted(_TEXTS, "v.toLowerCase()"),
@@ -419,6 +397,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "syslog_time": Moment("syslogMs(v, now, (String)p.get('timezone'))"),
     "endpoint": Endpoint(),
     "endpoint_port": EndpointPort(),
+    "endpoint_with_or_without_port": EndpointPort(always=False),
     "endpoint_list": EndpointList(),
     "identity": Identity(),
     "arn": Arn(),
@@ -430,8 +409,15 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "http_version": Converted(_TEXTS, "httpVersion(v.startsWith('HTTP/') ? v.substring(5) : v)"),
     "http_status": Converted(frozenset({"long"}), "httpStatus(v)", "Long", "no status of HTTP"),
     "forwarded_ip": Forwarded(),
-    "seconds": Converted(frozenset({"long"}), "nanosecondsOf(v, 9)", "Long", "no duration"),
+    "seconds": _SECONDS,
+    "duration_seconds": _SECONDS,
     "milliseconds": Converted(frozenset({"long"}), "nanosecondsOf(v, 6)", "Long", "no duration"),
+    "microseconds": Converted(frozenset({"long"}), "nanosecondsOf(v, 3)", "Long", "no duration"),
+    "boolean": Converted(frozenset({"boolean"}), "truth(v)", "Boolean", "neither true nor false"),
+    "float": Converted(frozenset({"float", "scaled_float"}), "decimal(v)", "Double", "no number"),
+    "objects": Objects(),
+    "flattened": Flattened(),
+    "json_text": JsonText(),
     "lookup": Lookup(),
     "lookup_word": LookupWord(),
     "words": Converted(_TEXTS, "wordList(v)", "List"),
@@ -439,7 +425,6 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "frame_destination": Converted(_TEXTS, "frameMac(v, 0)"),
     "frame_source": Converted(_TEXTS, "frameMac(v, 18)"),
     "interface_endpoint": InterfaceEndpoint(),
-    "duration_seconds": Converted(frozenset({"long"}), "secondsNs(v)", "Long", "no duration"),
     "duration_clock": Converted(frozenset({"long"}), "clockNs(v)", "Long", "no duration"),
     "label": Converted(_TEXTS, "label(v)"),
     "local_time": Moment("localMs(v, (String)p.get('timezone'))"),
@@ -453,10 +438,6 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "syslog_priority": SyslogPriority(),
 }
 """Name in a description -> type of value."""
-
-
-ENVIRONMENT = "String[] f, Map[] o, List problems, Map p, long now"
-"""What the functions of a script are given: raw values, objects of the document, problems, tables, the present."""
 
 
 def _ambiguous(script: Script, mapping: FieldMapping) -> str:
@@ -477,21 +458,35 @@ _DECODERS = {
 }
 
 
-def write_mapping(script: Script, mapping: FieldMapping, number: int) -> str:
+def write_mapping(script: Script, mapping: FieldMapping, number: int | str) -> str:
     """Write a mapping's function, and return the statement that calls it when there is a raw value."""
     name = f"field{number}"
+    value_type = VALUE_TYPES[mapping.type]
+    if isinstance(value_type, (Objects, Flattened, JsonText)):
+        place = f"r[{script.slot_number(TREE + mapping.raw)}]"
+        script.function(name, "void", f"def v, {ENVIRONMENT}", f"  {value_type.write(script, mapping)}")
+        condition = f"{place} != null"
+        if mapping.when:
+            condition = f"{mapping_condition(script, mapping.when)} && {condition}"
+        return f"  if ({condition}) {{ {name}({place}, {ARGUMENTS}); }}\n"
     slot = script.slot(mapping.raw)
     argument = slot
     if mapping.join:
         argument += f" + ' ' + {script.slot(mapping.join)}"
-    argument = _DECODERS[mapping.decode].format(argument)
-    call = f"{name}({argument}, f, o, problems, p, now);"
-    if mapping.type == "keyword":
+    decoded = _DECODERS[mapping.decode].format(argument)
+    if mapping.type == "keyword" and not (script.lists and (mapping.decode or mapping.join)):
         # Nothing to convert: a function of its own would be ten times as long.
-        call = " ".join(_put(script, mapping, field, argument) for field in mapping.to)
+        call = " ".join(_put_text(script, mapping, field, decoded) for field in mapping.to)
+    elif script.lists:
+        # The raw value may be a list: the first is in its slot, all are in `r`.
+        decode = f"v = {_DECODERS[mapping.decode].format('v')}; " if mapping.decode else ""
+        following = f"at = at + 1; v = textAt(r[{script.slot_number(mapping.raw)}], at);"
+        body = f"int at = 0; while (v != null) {{ {decode}{value_type.write(script, mapping)} {following} }}"
+        script.function(name, "void", f"String first, {ENVIRONMENT}", f"  String v = first; {body}")
+        call = f"{name}({argument}, {ARGUMENTS});"
     else:
-        body = VALUE_TYPES[mapping.type].write(script, mapping)
-        script.function(name, "void", f"String v, {ENVIRONMENT}", f"  {body}")
+        script.function(name, "void", f"String v, {ENVIRONMENT}", f"  {value_type.write(script, mapping)}")
+        call = f"{name}({decoded}, {ARGUMENTS});"
     condition = f"{slot} != null"
     if mapping.differs_from:
         condition += f" && !{slot}.equals({script.slot(mapping.differs_from)})"
@@ -508,3 +503,13 @@ def write_mapping(script: Script, mapping: FieldMapping, number: int) -> str:
         condition = f"{mapping_condition(script, mapping.when)} && {condition}"
     missing = f" else {{ {_complaint(script, mapping, 'missing')} }}" if mapping.required else ""
     return f"  if ({condition}) {{ {call} }}{missing}\n"
+
+
+def _put_text(script: Script, mapping: FieldMapping, field: str, text: str) -> str:
+    """Return the statement for a field that takes a text as it is, or the texts of a list."""
+    if not script.lists or field == "@timestamp":
+        return _put(script, mapping, field, text)
+    place, name = script.place(field)
+    call = "addTexts" if mapping.makes_list else "putText"
+    statement = f"{call}({place}, {literal(name)}, {text}, r[{script.slot_number(mapping.raw)}]);"
+    return f"if ({script.get(field)} == null) {{ {statement} }}" if mapping.if_absent else statement

@@ -8,7 +8,7 @@ script's fault slot why a line is none of its kind.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sigmawatch.datasets.mapping import Condition, condition, read_condition
 
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
 
-__all__ = ["Conditional", "Parser", "needed_raw_values", "read_parsers"]
+__all__ = [
+    "Conditional",
+    "NamesItsValues",
+    "Parser",
+    "TakesParsed",
+    "TakesSeveral",
+    "needed_raw_values",
+    "read_parsers",
+    "steps_of",
+]
 
 
 class Parser(Protocol):
@@ -113,6 +122,39 @@ class Conditional:
         return f"if ({condition(script, self.when)}) {{\n{self.step.write(script, options)}}}\n"
 
 
+@runtime_checkable
+class NamesItsValues(Protocol):
+    """A parser of lines that name their values, so that the names are not known beforehand, and may be lists."""
+
+    @property
+    def rest(self) -> str:
+        """The flattened field for what no mapping names; empty: there is none."""
+
+    def why_not(self, raw: str) -> str:
+        """Return what is wrong with the name of a raw value, empty when it may be one."""
+
+
+@runtime_checkable
+class TakesParsed(Protocol):
+    """A parser that takes documents whose line was parsed by the shipper."""
+
+    def write_input(self, script: Script) -> str:
+        """Return statements that set `raw` to the line, where it is null or an object."""
+
+
+@runtime_checkable
+class TakesSeveral(Protocol):
+    """A parser of lines that may hold several events."""
+
+    def events(self, line: str) -> Sequence[str] | None:
+        """Return the events of a line that holds several, or None when it is none of these."""
+
+
+def steps_of(parsers: Sequence[Parser]) -> Sequence[Parser]:
+    """Return parsers without the conditions on which they are used."""
+    return [parser.step if isinstance(parser, Conditional) else parser for parser in parsers]
+
+
 def needed_raw_values(parsers: Sequence[Parser]) -> Sequence[str]:
     """Return the raw values that steps look at themselves, beside those that mappings, switches and cases do."""
     from sigmawatch.datasets.parsers.join import Join
@@ -152,12 +194,13 @@ def read_parsers(reader: Reader) -> tuple[Parser, ...]:
 
 def _kinds() -> Mapping[str, Callable[[Reader], Parser]]:
     # Here, because the parsers import this module for its vocabulary.
-    from sigmawatch.datasets.parsers import access_log, columns, join, kv, patterns, syslog
+    from sigmawatch.datasets.parsers import access_log, columns, join, json, kv, patterns, syslog
 
     return {
         "access_log": access_log.read,
         "columns": columns.read,
         "join": join.read,
+        "json": json.read,
         "kv": kv.read,
         "patterns": patterns.read,
         "syslog": syslog.read,

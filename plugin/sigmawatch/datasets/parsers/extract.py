@@ -1,0 +1,103 @@
+"""Taking values out of parsed JSON: the Painless that walks to the wanted places, and to no others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sigmawatch.datasets.parsers.paths import Element, Key, Select, parse_path
+from sigmawatch.datasets.script import TREE, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sigmawatch.datasets.parsers.paths import Step
+    from sigmawatch.datasets.script import Script
+
+__all__ = ["write_extraction"]
+
+_LOOKUPS_A_FUNCTION = 60
+"""Small functions: the JVM does not compile methods beyond 8,000 bytes of code."""
+
+_TREE = "tree"
+_SCALAR = "scalar"
+
+
+@dataclass
+class _Node:
+    """A place in the JSON tree: what is taken there, and what lies below."""
+
+    slots: dict[str, int] = field(default_factory=dict)
+    """What is taken here (the texts, the tree) -> slot."""
+    below: dict[Step, _Node] = field(default_factory=dict)
+
+    def add(self, path: str, kind: str, slot: int) -> None:
+        """Add a path."""
+        node = self
+        for step in parse_path(path):
+            # Extraction takes all elements of a list unless a step says which.
+            if step != Element():
+                node = node.below.setdefault(step, _Node())
+        node.slots[kind] = slot
+
+
+def write_extraction(script: Script, slots: Mapping[str, int], name: str) -> str:
+    """Write the functions that put what is found at paths into slots; return the name of the first.
+
+    It is called with the object, `f` and `r`. The name of a slot is a path, behind `TREE` for what is wanted whole.
+    """
+    root = _Node()
+    for slot, number in slots.items():
+        if slot.startswith(TREE):
+            root.add(slot.removeprefix(TREE), _TREE, number)
+        else:
+            root.add(slot, _SCALAR, number)
+    return _write_node(script, root, name)
+
+
+def _write_node(script: Script, node: _Node, name: str) -> str:
+    """Write the function that takes the values below an object; return its name."""
+    lines: list[str] = []
+    for step, child in node.below.items():
+        if isinstance(step, Key):
+            lines += _write_child(script, child, f"m.get({literal(step.name)})", f"{name}_{len(lines)}")
+        elif isinstance(step, Select):
+            test = "equals" if step.cased else "equalsIgnoreCase"
+            inner = _write_child(script, child, "m", f"{name}_{len(lines)}")
+            condition = f"{literal(step.text)}.{test}(wordOf(m.get({literal(step.key)})))"
+            lines.append(f"if ({condition}) {{ {' '.join(inner)} }}")
+    parts = []
+    for start in range(0, len(lines), _LOOKUPS_A_FUNCTION):
+        part = f"{name}p{start}"
+        body = "".join(f"  {line}\n" for line in lines[start : start + _LOOKUPS_A_FUNCTION])
+        script.function(part, "void", "Map m, String[] f, def[] r", body)
+        parts.append(f"{part}((Map)x, f, r);")
+    script.function(
+        name,
+        "void",
+        "def x, String[] f, def[] r",
+        f"""\
+  if (x instanceof Map) {{ {" ".join(parts)} }}
+  else if (x instanceof List) {{
+    List all = (List)x;
+    for (int i = 0; i < all.size() && i < 500; ++i) {{ {name}(all.get(i), f, r); }}
+  }} else if (x instanceof String) {{
+    Map m = embedded((String)x);
+    if (m != null) {{ {name}(m, f, r); }}
+  }}""",
+    )
+    return name
+
+
+def _write_child(script: Script, node: _Node, expression: str, name: str) -> Iterator[str]:
+    """Yield the statements that take what a place has, given the expression of its value."""
+    if _SCALAR in node.slots:
+        yield f"take({expression}, f, r, {node.slots[_SCALAR]});"
+    if _TREE in node.slots:
+        yield f"keep({expression}, r, {node.slots[_TREE]});"
+    for step, child in node.below.items():
+        if isinstance(step, Element):
+            element = f"element({expression}, {step.index})"
+            yield from _write_child(script, child, element, f"{name}e{step.index}")
+    if any(not isinstance(step, Element) for step in node.below):
+        yield f"{_write_node(script, node, name)}({expression}, f, r);"

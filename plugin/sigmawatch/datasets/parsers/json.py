@@ -1,0 +1,215 @@
+"""Lines that are JSON objects, behind a syslog header where a `syslog` step stands before this one.
+
+    - json:
+        required: [eventVersion, eventSource]   # keys that prove the format; `a|b`: one of them
+        error: not a CloudTrail event           # what is said of objects that lack one
+        unwrap: [detail, message.data]          # envelopes: an object, its JSON text, or that in base64
+        split: [Records]                        # envelopes of many events: `sigmawatch ingest` takes them apart
+        prefixes: ["@cee:"]                     # what may stand before the object
+        parsed: [json]                          # where shippers put objects that they parsed themselves
+        null_values: ["-"]                      # texts that mean there is no value, besides null and ""
+        rest: aws.cloudtrail.other              # a flattened field for everything that no mapping names
+
+Raw values are paths (`paths`). Only those that something asks for are looked up, by code written for them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch.datasets.parsers.extract import write_extraction
+from sigmawatch.datasets.parsers.paths import Element, Key, PathError, Select, parse_path
+from sigmawatch.datasets.script import IN_ELEMENT, TREE, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sigmawatch.datasets.mapping import FieldMapping
+    from sigmawatch.datasets.reader import Reader
+    from sigmawatch.datasets.script import Script
+
+__all__ = ["Json", "read"]
+
+
+@dataclass(frozen=True)
+class Json:
+    """A JSON object."""
+
+    required: tuple[tuple[str, ...], ...]
+    """Keys of the object, of each group one."""
+    error: str
+    """What is said of other objects."""
+    unwrap: tuple[tuple[str, ...], ...]
+    """Ways to what an envelope holds."""
+    split: tuple[str, ...]
+    """Keys of lists of events."""
+    prefixes: tuple[str, ...]
+    """Texts before the object."""
+    parsed: tuple[str, ...]
+    """Fields of the input document with the object as a shipper parsed it."""
+    null_values: tuple[str, ...]
+    """Texts that mean there is no value."""
+    rest: str
+    """The flattened field for everything that no mapping names; empty: it is left out."""
+    kind: str = "json"
+    options: Sequence[str] = ()
+    mappings: Sequence[FieldMapping] = ()
+    raw_values: Sequence[str] = ()
+    drops: bool = False
+
+    @property
+    def emits(self) -> Mapping[str, Any]:
+        """The field for the rest."""
+        return {self.rest: None} if self.rest else {}
+
+    def declared_format(self, line: str) -> str | None:  # noqa: ARG002  # the protocol's signature
+        """JSON declares nothing."""
+        return None
+
+    def why_not(self, raw: str) -> str:
+        """Return what is wrong with the name of a raw value, empty when it may be one."""
+        try:
+            parse_path(raw)
+        except PathError as error:
+            return str(error)
+        return ""
+
+    def events(self, line: str) -> Sequence[str] | None:
+        """Return the events of a line that holds several, or None when it is none of these."""
+        text = line.removeprefix("\ufeff").strip()
+        if not text.startswith("{") or not any(f'"{key}"' in text for key in self.split):
+            return None
+        try:
+            envelope = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        for key in self.split:
+            found = envelope.get(key)
+            if isinstance(found, list):
+                return [json.dumps(event, ensure_ascii=False, separators=(",", ":")) for event in found]
+        return None
+
+    def write_input(self, script: Script) -> str:
+        """Write the statements that find an object which a shipper parsed, where the document has no line."""
+        groups = [list(group) for group in self.required]
+        return (
+            f"if (raw == null || raw instanceof Map) "
+            f"{{ raw = givenObject(ctx, raw, (List){script.table('parsed', list(self.parsed))}, "
+            f"(List){script.table('required', groups)}); }}\n"
+        )
+
+    def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # as above
+        """Write the functions that take the wanted values out of the object, and the calls."""
+        nulls = " || ".join(["s.isEmpty()", *(f"{literal(null)}.equals(s)" for null in self.null_values)])
+        script.function("isNull", "boolean", "String s", f"  return {nulls};")
+        wanted = {
+            name: slot for name, slot in script.slots.items() if _is_own(script, name.removeprefix(TREE))
+        }
+        lines = ["Map[] root = new Map[1];"]
+        lines += [
+            f"if (text.startsWith({literal(prefix)})) {{ text = text.substring({len(prefix)}).trim(); }}"
+            for prefix in self.prefixes
+        ]
+        fault = script.fault
+        lines.append(f"{fault} = parseJson(text, root);")
+        ways = [*self.unwrap, *((key,) for key in self.split)]
+        if ways:
+            arguments = (
+                script.table("unwrap", [list(way) for way in ways]),
+                script.table("required", [list(group) for group in self.required]),
+            )
+            lines.append(
+                f"if ({fault} == null) {{ {fault} = unwrap(root, (List){arguments[0]}, (List){arguments[1]}); }}"
+            )
+        tests = [
+            " || ".join(f"root[0].get({literal(key)}) != null" for key in group) for group in self.required
+        ]
+        if tests:
+            proof = " && ".join(f"({test})" for test in tests)
+            refusal = literal(f"json: {self.error}")
+            lines.append(f"if ({fault} == null && !({proof})) {{ {fault} = {refusal}; }}")
+        rest = ""
+        if self.rest:
+            known = script.table("known", _known(script))
+            script.function(
+                "keepRest",
+                "void",
+                "Map m, Map[] o, Map p",
+                f"  def left = flattened(m, (Map){known}, 0, new int[] {{1000}});\n"
+                f"  if (left != null) {{ {script.put(self.rest, 'left')} }}",
+            )
+            rest = " keepRest(whole, o, p);"
+        names = {
+            steps[0].name
+            for steps in map(parse_path, (name.removeprefix(TREE) for name in wanted))
+            if isinstance(steps[0], Key)
+        }
+        dotted = script.table("dotted", sorted(name for name in names if "." in name))
+        take = f"{write_extraction(script, wanted, 'json')}(whole, f, r);"
+        lines.append(
+            f"if ({fault} == null) {{ Map whole = withoutDots(root[0], (List){dotted}); {take}{rest} }}"
+        )
+        return "\n".join(lines) + "\n"
+
+
+def _is_own(script: Script, raw: str) -> bool:
+    """Whether a slot is for a value of the object itself, not for another parser's or that of a list's element."""
+    return not raw.startswith("(") and IN_ELEMENT not in raw and raw not in script.listed
+
+
+def _known(script: Script) -> dict[str, Any]:
+    """Return the keys of what mappings take, an empty mapping for all that is below."""
+    top: dict[str, Any] = {}
+    for path in script.mapped:
+        if not _is_own(script, path):
+            continue
+        steps = parse_path(path)
+        # Of a list from which only some elements are taken, all are kept.
+        if any(
+            isinstance(step, Select) or (isinstance(step, Element) and step != Element()) for step in steps
+        ):
+            continue
+        level = top
+        keys = [step.name for step in steps if isinstance(step, Key)]
+        for key in keys[:-1]:
+            below = level.setdefault(key, {"": None})
+            # An empty one is a place whose whole value is taken.
+            if not below:
+                break
+            level = below
+        else:
+            level[keys[-1]] = {}
+    return top
+
+
+def read(reader: Reader) -> Json:
+    """Read the settings of a json step."""
+    reader.is_mapping({"required", "error", "unwrap", "split", "prefixes", "parsed", "null_values", "rest"})
+    unwrap = []
+    ways = reader.get("unwrap")
+    for way in ways.elements() if ways else ():
+        try:
+            steps = parse_path(way.as_text())
+        except PathError as error:
+            way.problem(str(error), code="path")
+            continue
+        if not all(isinstance(step, Key) for step in steps):
+            way.problem("unwrap: expected keys only", hint="a list of one event is unwrapped by itself")
+        unwrap.append(tuple(step.name for step in steps if isinstance(step, Key)))
+    required = reader.texts("required")
+    if not required:
+        reader.problem(
+            "'required' is missing", hint="name the keys that prove the format", code="missing-key"
+        )
+    return Json(
+        required=tuple(tuple(text.split("|")) for text in required),
+        error=reader.text("error", default="an object of another format"),
+        unwrap=tuple(unwrap),
+        split=reader.texts("split"),
+        prefixes=reader.texts("prefixes"),
+        parsed=reader.texts("parsed") or ("json",),
+        null_values=reader.texts("null_values"),
+        rest=reader.text("rest", default=""),
+    )
