@@ -366,4 +366,4 @@ def test_sigma_cli_finds_our_pipelines(tmp_path: Path) -> None:
         check=True,
     )
     plan = json.loads(converted.stdout)
-    assert plan["indices"] == ["logs-aws.cloudtrail-*"]
+    assert "logs-aws.cloudtrail-*" in plan["indices"]
