@@ -69,7 +69,7 @@ class RuleCompiler:
                     )
                     for text in plan.warnings
                 ]
-            problems += unknown_fields(item, self._context.datasets)
+            problems += unknown_fields(item, self._context.datasets, self._context.overrides)
         return Compiled(tuple(plans), tuple(problems), places)
 
 

@@ -11,7 +11,7 @@ from sigmawatch.ecs import ecs_type
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FieldKind", "FieldTypes"]
+__all__ = ["FieldKind", "FieldTypes", "kind_of"]
 
 
 class FieldKind(StrEnum):
@@ -61,6 +61,11 @@ WITH_KEYWORD = frozenset({"message"})
 """Text fields that our templates also index whole, as `<name>.keyword`."""
 
 
+def kind_of(mapping_type: str) -> FieldKind:
+    """Return how fields of a mapping type are queried."""
+    return _KINDS.get(mapping_type, FieldKind.OTHER)
+
+
 @dataclass(frozen=True)
 class FieldTypes:
     """The types of all fields a rule may name: overrides first, then the datasets' own, then ECS."""
@@ -79,7 +84,11 @@ class FieldTypes:
 
     def searched(self, name: str) -> str:
         """Return the field to search for values of `name`: itself, or its sub-field that is not analysed."""
-        return f"{name}.keyword" if name in WITH_KEYWORD and name not in self.overrides else name
+        whole = f"{name}.keyword"
+        if name not in self.overrides:
+            return whole if name in WITH_KEYWORD else name
+        is_whole = kind_of(self.overrides.get(whole, "")) is FieldKind.KEYWORD
+        return whole if is_whole and kind_of(self.overrides[name]) is FieldKind.TEXT else name
 
     def is_searchable(self, name: str) -> bool:
         """Whether a search can find anything in a field."""
@@ -100,7 +109,7 @@ class FieldTypes:
             return FieldKind.KEYWORD
         mapping_type = self.mapping_type(name)
         if mapping_type is not None:
-            return _KINDS.get(mapping_type, FieldKind.OTHER)
+            return kind_of(mapping_type)
         parents = (name[:dot] for dot, char in enumerate(name) if char == ".")
         flattened = any(self.mapping_type(parent) in ("flattened", "flat_object") for parent in parents)
         return FieldKind.FLATTENED if flattened else FieldKind.KEYWORD

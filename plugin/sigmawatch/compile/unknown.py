@@ -25,11 +25,13 @@ _KEY = re.compile(r"""[\s-]*["']?([\w.@-]+)["']?[|:]""")
 _WORD = re.compile(r"[\w.@-]+")
 
 
-def unknown_fields(item: LoadedRule, fields: Mapping[str, Mapping[str, str]]) -> list[Problem]:
+def unknown_fields(
+    item: LoadedRule, fields: Mapping[str, Mapping[str, str]], others: Mapping[str, str]
+) -> list[Problem]:
     """Return a warning for each field of a converted rule that none of the datasets that serve it has.
 
-    `fields`: mapping types by field of each dataset. Rules on log sources that nothing is known of are left
-    alone.
+    `fields`: mapping types by field of each dataset; `others`: of what is known from elsewhere. Rules on log sources
+    that nothing is known of are left alone.
     """
     rule = item.rule
     named = _correlated(rule) if isinstance(rule, SigmaCorrelationRule) else _searched(rule.detection)
@@ -39,6 +41,7 @@ def unknown_fields(item: LoadedRule, fields: Mapping[str, Mapping[str, str]]) ->
     if not all(served) or not set(datasets) <= set(fields):
         return []
     known: dict[str, str] = {name: kind for dataset in datasets for name, kind in fields[dataset].items()}
+    known |= others
     return [
         Problem(
             f"no event of {', '.join(datasets)} has the field {name}",

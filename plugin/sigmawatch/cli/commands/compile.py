@@ -17,6 +17,8 @@ from sigmawatch.cli.content import datasets_around, pack_roots, rules_at
 from sigmawatch.cli.options import (
     cache_option,
     configuration_options,
+    connection_options,
+    open_cluster,
     open_pack,
     pack_option,
     placeholders,
@@ -30,7 +32,7 @@ from sigmawatch.render.formats import FORMATS
 from sigmawatch.render.refusal import RenderRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sigmawatch.compile.context import Compiled
 
@@ -55,6 +57,13 @@ _LONGEST = 200
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder for one file a rule."
 )
 @click.option("--keep-going", is_flag=True, help="Write the rules that compile although others do not.")
+@click.option(
+    "--live-types",
+    "live_pattern",
+    metavar="INDICES",
+    help="Take the types of fields from these indices of the cluster at --url.",
+)
+@connection_options
 @configuration_options
 @cache_option
 @pack_option
@@ -67,6 +76,8 @@ def command(
     config_path: Path | None,
     environment: str | None,
     no_cache: bool,
+    live_pattern: str | None,
+    **connection: Any,
 ) -> None:
     """Compile rules to what executes them.
 
@@ -77,9 +88,12 @@ def command(
     rule is invalid, or cannot be expressed in the format, nothing is written unless --keep-going is given, and the
     exit code is 2.
 
+    Where events come from mappings of your own, --live-types asks the cluster what types fields have there.
+
     \b
-    Example:
+    Examples:
       sigmawatch compile rules/auth --format watch --output build/watches
+      sigmawatch compile rules --format search --live-types 'logs-*' --url http://127.0.0.1:9200
     """
     if pack_path is not None or not paths:
         pack = open_pack(pack_path)
@@ -90,7 +104,11 @@ def command(
         datasets = datasets_around(paths)
         files = rules_at(paths)
         roots = pack_roots(paths)
-    context = compile_context(datasets, placeholders=placeholders(config_path, environment, roots))
+    context = compile_context(
+        datasets,
+        placeholders=placeholders(config_path, environment, roots),
+        overrides=_live_types(live_pattern, connection),
+    )
     compiled = compile_files(files, context, cache=plan_cache(no_cache=no_cache))
     bodies, problems = _rendered(compiled, output_format)
     print_problems([*compiled.problems, *problems], in_brief=True)
@@ -105,6 +123,30 @@ def command(
         sys.exit(2)
     if not compiled.plans:
         raise UsageError("no rules found", hint="Sigma rules are YAML files ending in .yml")
+
+
+def _live_types(pattern: str | None, connection: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the types of fields in live indices, and warn of those that differ between them."""
+    if pattern is None:
+        return {}
+    from sigmawatch.livetypes import live_types
+
+    with open_cluster(**connection) as cluster:
+        found = live_types(cluster, pattern)
+    if not found.types:
+        raise UsageError(f"no index of the cluster matches {pattern}", hint="Quote the pattern: 'logs-*'.")
+    print_problems(
+        [
+            Problem(
+                f"field {name} has different types in different indices: {', '.join(kinds)}",
+                severity=Severity.WARNING,
+                code="types",
+            )
+            for name, kinds in found.conflicts.items()
+        ],
+        in_brief=True,
+    )
+    return found.types
 
 
 def _rendered(compiled: Compiled, output_format: str) -> tuple[list[tuple[str, Any]], list[Problem]]:
