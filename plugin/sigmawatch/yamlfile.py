@@ -36,6 +36,10 @@ class _Loader(_BASE):  # type: ignore[misc]  # the base is chosen at run time
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         """Build a mapping, refusing a key that stands twice."""
+        keys = [key.value for key, _ in node.value if key.tag == "tag:yaml.org,2002:str"]
+        if len(keys) == len(node.value) == len(set(keys)):
+            # As nearly all are: texts, each of them once.
+            return super().construct_mapping(node, deep=deep)
         seen: dict[object, int] = {}
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":

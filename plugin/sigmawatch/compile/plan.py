@@ -215,7 +215,7 @@ class DetectionPlan:
                 "aliased": [list(fields) for fields in self.correlation.aliased],
             }
         return {
-            "rule": {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self.rule).items()},
+            "rule": {key: list(v) if isinstance(v, tuple) else v for key, v in vars(self.rule).items()},
             "indices": list(self.indices),
             "query": self.query,
             "interval": self.interval,

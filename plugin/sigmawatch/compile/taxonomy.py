@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sigma.correlations import SigmaCorrelationCondition, SigmaCorrelationRule
 from sigma.exceptions import SigmaConfigurationError
-from sigma.processing.conditions.base import RuleProcessingCondition
 from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline
-from sigma.processing.transformations import SetStateTransformation
-from sigma.processing.transformations.base import FieldMappingTransformationBase
+from sigma.processing.transformations.base import FieldMappingTransformationBase, PreprocessingTransformation
 from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaRule
 from sigma.types import SigmaBool, SigmaCIDRExpression, SigmaNull, SigmaString, SigmaType
 
@@ -51,14 +49,23 @@ def integration_bindings() -> tuple[Binding, ...]:
 
 
 @dataclass
-class ServedBy(RuleProcessingCondition):
-    """Matches rules whose log source a binding serves."""
+class BindingTransformation(PreprocessingTransformation):
+    """Notes in the pipeline's state which datasets serve a rule.
 
-    binding: Binding
+    One step for all of them, since an item of its own for each costs every rule as many steps as there are datasets.
+    """
 
-    def match(self, rule: SigmaRule | SigmaCorrelationRule) -> bool:
-        """Whether it does; a correlation has no log source of its own."""
-        return isinstance(rule, SigmaRule) and self.binding.serves(rule)
+    bindings: tuple[Binding, ...]
+
+    def apply(self, rule: SigmaRule | SigmaCorrelationRule) -> None:
+        """Note them; a correlation has no log source of its own."""
+        if self._pipeline is None or not isinstance(rule, SigmaRule):
+            return
+        serving = [binding for binding in self.bindings if binding.serves(rule)]
+        if serving:
+            super().apply(rule)
+        for binding in serving:
+            self._pipeline.state[_STATE_PREFIX + binding.dataset] = binding
 
 
 @dataclass
@@ -185,13 +192,10 @@ def bound_datasets(state: Mapping[str, Any]) -> tuple[Binding, ...]:
 
 def ecs_pipeline(bindings: Iterable[Binding]) -> ProcessingPipeline:
     """Return the pipeline: fields to where they are found, then the datasets that serve the rule into its state."""
-    items = [ProcessingItem(identifier="sigmawatch_fields", transformation=TaxonomyTransformation())]
-    items += [
+    items = [
+        ProcessingItem(identifier="sigmawatch_fields", transformation=TaxonomyTransformation()),
         ProcessingItem(
-            identifier=f"sigmawatch_{index}_{binding.dataset}",
-            transformation=SetStateTransformation(_STATE_PREFIX + binding.dataset, binding),
-            rule_conditions=[ServedBy(binding)],
-        )
-        for index, binding in enumerate(bindings)
+            identifier="sigmawatch_datasets", transformation=BindingTransformation(tuple(bindings))
+        ),
     ]
     return ProcessingPipeline(name="sigmawatch: Sigma taxonomy to ECS", priority=50, items=items)

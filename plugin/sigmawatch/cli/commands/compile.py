@@ -190,7 +190,9 @@ def _write(bodies: Sequence[tuple[str, Any]], folder: Path | None) -> None:
     names = [_file_name(rule_id) for rule_id, _ in bodies]
     texts = [orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE) for _, body in bodies]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            _write_folder(folder, dict(zip(names, texts, strict=True)))
+            return
         changed = {
             name: text for name, text in zip(names, texts, strict=True) if not _is_there(folder / name, text)
         }
@@ -205,6 +207,18 @@ def _write(bodies: Sequence[tuple[str, Any]], folder: Path | None) -> None:
                 (Path(unfinished) / name).replace(folder / name)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written: {error.strerror}") from error
+
+
+def _write_folder(folder: Path, texts: Mapping[str, bytes]) -> None:
+    """Write a new folder, which is there only when it is whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".sigmawatch-", dir=folder.parent) as unfinished:
+        # One within, since that one is for its owner only.
+        made = Path(unfinished) / folder.name
+        made.mkdir()
+        for name, text in texts.items():
+            (made / name).write_bytes(text)
+        made.rename(folder)
 
 
 def _is_there(path: Path, text: bytes) -> bool:
