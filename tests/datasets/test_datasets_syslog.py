@@ -94,7 +94,7 @@ def test_structured_data_becomes_raw_values(server: Server) -> None:
     )
     cases = {
         '[junos@2636.1.1.1.2.129 a="1" b="2"]': (["1", "2"], {}),
-        '[x a="0"][junos@2636 b="q\\"u\\]o\\\\te" c.d="5" a=""]': (
+        '[x a="0"][junos@2636 b="q\\"u\\]o\\te" c.d="5" a=""]': (
             [None, 'q"u]o\\te'],
             {"a": "0", "c_d": "5"},
         ),
@@ -179,11 +179,13 @@ def test_an_interface_is_told_from_an_address(server: Server) -> None:
         "inside:server1.example.com/80": ["inside", "server1.example.com", "80"],
         "inside:10.0.0.5/http": ["inside", "10.0.0.5/http", None],
         "inside:": ["inside", None, None],
+        "inside:10.0.0.5/80(LOCAL\\alice)": ["inside", "10.0.0.5", "80", "LOCAL\\alice"],
+        "10.0.0.5/80)(alice": [None, "10.0.0.5", "80", "alice"],
         "": [None, None, None],
     }
     main = (
         "List l = new ArrayList(); String[] p = interfaceEndpoint((String)ctx.get('in'));"
-        "for (int i = 0; i < 3; ++i) { l.add(p[i]); } ctx.put('out', l);"
+        "for (int i = 0; i < 3; ++i) { l.add(p[i]); } if (p[3] != null) { l.add(p[3]); } ctx.put('out', l);"
     )
     found = server.run(Script().text(main), [{"in": text} for text in cases])
     assert {text: d["out"] for text, d in zip(cases, found, strict=True)} == cases

@@ -264,7 +264,7 @@ def related(fields: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
     rules: Mapping[str, Callable[[str, str], bool]] = {
         "related.ip": lambda _, kind: kind == "ip",
         "related.user": lambda name, _: f".{name}".endswith((".user.name", ".user.email")) or name in _USERS,
-        "related.hosts": lambda name, _: name in _HOSTS or (name.endswith(".domain") and name.split(".")[0] in _ENDS),
+        "related.hosts": lambda name, _: name in _HOSTS,
         "related.hash": lambda name, _: ".hash." in name,
     }  # fmt: skip
     found = {
@@ -279,8 +279,12 @@ def related(fields: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
 _USERS = frozenset(
     f"user.{role}.{name}" for role in ("target", "effective", "changes") for name in ("name", "email")
 )
-_ENDS = frozenset({"source", "destination", "client", "server", "url"})
-_HOSTS = frozenset({"host.name", "host.hostname", "observer.hostname", "dns.question.name"})
+_HOSTS = frozenset(
+    {
+        "host.name", "host.hostname", "observer.hostname", "dns.question.name", "url.domain",
+        *(f"{end}.domain" for end in ("source", "destination", "client", "server")),
+    }
+)  # fmt: skip
 
 
 def write_related(script: Script, fields: Mapping[str, str]) -> str:

@@ -107,6 +107,22 @@ class Endpoint:
 
     def write(self, script: Script, mapping: FieldMapping) -> str:
         """Validate the address strictly; what is none is a name."""
+        if script.lists:
+            return self._write_each(script, mapping)
+        complaint = _complaint(script, mapping, "neither an IP address nor a host name")
+        lines = [] if self.expression == "v" else [f"String a = {self.expression};"]
+        text = "a" if lines else "v"
+        for end in mapping.to:
+            call = f"putEndpoint({text}, {script.object(end)})"
+            statement = f"if (!{call}) {{ {complaint} }}" if complaint else f"{call};"
+            conditions = ["a != null"] if lines else []
+            if mapping.if_absent:
+                conditions.append(f"{script.get(f'{end}.address')} == null")
+            lines.append(f"if ({' && '.join(conditions)}) {{ {statement} }}" if conditions else statement)
+        return " ".join(lines)
+
+    def _write_each(self, script: Script, mapping: FieldMapping) -> str:
+        """Do so for a value that may be one of a list: every field gets its own list."""
         text = "v"
         lines = []
         if self.expression != "v":
@@ -141,11 +157,10 @@ class Lookup:
     def write(self, script: Script, mapping: FieldMapping) -> str:
         """Look the text up."""
         puts = " ".join(_put(script, mapping, field, "t") for field in mapping.to)
-        default = "v.toLowerCase()" if mapping.otherwise == "keep" else "null"
+        keep = literal(mapping.otherwise == "keep")
         complaint = _complaint(script, mapping, "an unknown value") if mapping.otherwise == "problem" else ""
         return (
-            f"def found = ((Map)p.get({literal(f'table.{mapping.table}')})).get(v); "
-            f"String t = found != null ? (String)found : {default}; "
+            f"String t = lookUp(v, (Map)p.get({literal(f'table.{mapping.table}')}), {keep}); "
             f"if (t != null) {{ {puts} }}" + (f" else {{ {complaint} }}" if complaint else "")
         )
 
@@ -168,34 +183,54 @@ class LookupWord:
 
 @dataclass(frozen=True)
 class InterfaceEndpoint:
-    """`interface:address/port`, as Cisco's firewalls write an end; all but the address may be missing."""
+    """`interface:address/port(user)`, as Cisco's firewalls write an end; all but the address may be missing."""
 
     fits: frozenset[str] = frozenset({"object"})
+    mapped: bool = False
+    """Whether it is the address behind a translation, which is only told where it differs."""
 
     def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
-        """Return address, ip, domain and port of the end, and the observer's interface on its side."""
-        names = ("address", "ip", "domain", "port")
+        """Return address, ip, domain, port and user of the end, and the observer's interface on its side."""
+        user = ("user.name", "user.domain")
+        if self.mapped:
+            return tuple(f"{end}.{part}" for end in mapping.to for part in ("nat.ip", "nat.port", *user))
+        names = ("address", "ip", "domain", "port", *user)
         return tuple(
             name for end in mapping.to for name in (*(f"{end}.{part}" for part in names), _side(end))
         )
 
     def write(self, script: Script, mapping: FieldMapping) -> str:
         """Split the text, then do as for an endpoint."""
-        lines = [
-            "String[] parts = interfaceEndpoint(v); String a = parts[1]; String t = a == null ? null : ip(a);"
-        ]
-        lines += [
-            f"if (parts[0] != null) {{ {script.put(_side(end), 'parts[0]')} }} "
-            f"if (a != null) {{ {script.put(f'{end}.address', 't == null ? a : t')} "
-            f"if (t != null) {{ {script.put(f'{end}.ip', 't')} }} else if (isDomain(a)) "
-            f"{{ {script.put(f'{end}.domain', 'a.toLowerCase()')} }} }} "
-            f"if (parts[2] != null) {{ {script.put(f'{end}.port', 'port(parts[2])')} }}"
-            for end in mapping.to
-        ]
         complaint = _complaint(script, mapping, "neither an IP address nor a host name")
-        if complaint:
-            lines.append(f"if (a == null || (t == null && !isDomain(a))) {{ {complaint} }}")
+        lines = []
+        for end in mapping.to:
+            places = f"{script.object(end)}, {script.object(f'{end}.user')}"
+            if self.mapped:
+                lines.append(f"putMapped(v, {places}, {script.object(f'{end}.nat')});")
+            else:
+                call = f"putInterfaceEndpoint(v, {places}, {script.object(_side(end).rpartition('.')[0])})"
+                lines.append(f"if (!{call}) {{ {complaint} }}" if complaint else f"{call};")
         return " ".join(lines)
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user with a domain, `DOMAIN\\\\user` or `user@domain`, or without."""
+
+    fits: frozenset[str] = frozenset({"object"})
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return name and domain of the user."""
+        return tuple(f"{user}.{part}" for user in mapping.to for part in ("name", "domain"))
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Split the text."""
+        return " ".join(
+            f"if ({script.get(f'{user}.name')} == null) {{ putAccount(v, {script.object(user)}); }}"
+            if mapping.if_absent
+            else f"putAccount(v, {script.object(user)});"
+            for user in mapping.to
+        )
 
 
 def _side(end: str) -> str:
@@ -425,6 +460,8 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "frame_destination": Converted(_TEXTS, "frameMac(v, 0)"),
     "frame_source": Converted(_TEXTS, "frameMac(v, 18)"),
     "interface_endpoint": InterfaceEndpoint(),
+    "mapped_endpoint": InterfaceEndpoint(mapped=True),
+    "account": Account(),
     "duration_clock": Converted(frozenset({"long"}), "clockNs(v)", "Long", "no duration"),
     "label": Converted(_TEXTS, "label(v)"),
     "local_time": Moment("localMs(v, (String)p.get('timezone'))"),
@@ -485,8 +522,8 @@ def write_mapping(script: Script, mapping: FieldMapping, number: int | str) -> s
         script.function(name, "void", f"String first, {ENVIRONMENT}", f"  String v = first; {body}")
         call = f"{name}({argument}, {ARGUMENTS});"
     else:
-        script.function(name, "void", f"String v, {ENVIRONMENT}", f"  {value_type.write(script, mapping)}")
-        call = f"{name}({decoded}, {ARGUMENTS});"
+        # In place: a signature and a call are longer than most of what values need.
+        call = f"String v = {decoded}; {value_type.write(script, mapping)}"
     condition = f"{slot} != null"
     if mapping.differs_from:
         condition += f" && !{slot}.equals({script.slot(mapping.differs_from)})"

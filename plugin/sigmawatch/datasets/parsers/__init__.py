@@ -158,6 +158,7 @@ def steps_of(parsers: Sequence[Parser]) -> Sequence[Parser]:
 def needed_raw_values(parsers: Sequence[Parser]) -> Sequence[str]:
     """Return the raw values that steps look at themselves, beside those that mappings, switches and cases do."""
     from sigmawatch.datasets.parsers.join import Join
+    from sigmawatch.datasets.parsers.patterns import Patterns
 
     found: list[str] = []
     for parser in parsers:
@@ -165,6 +166,8 @@ def needed_raw_values(parsers: Sequence[Parser]) -> Sequence[str]:
             found += [*parser.when, *needed_raw_values([parser.step])]
         elif isinstance(parser, Join):
             found += parser.parts
+        elif isinstance(parser, Patterns):
+            found += [*parser.tell_when, *([parser.unless] if parser.unless else [])]
     return found
 
 

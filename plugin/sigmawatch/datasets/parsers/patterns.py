@@ -10,7 +10,8 @@
         unmatched: {error: not an sshd line, unless: syslog.program}
 
 A message that no template fits is an event all the same when the raw value `unless` was found (or no `unmatched` is
-given), else the line is refused with the words of `error`.
+given), else the line is refused with the words of `error`. `unmatched: {tell: a new shape, when: {code: [1, 2]}}` does
+not refuse it, but says so in `error.message` where messages of a known shape were expected.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sigmawatch.datasets.mapping import FieldMapping, read_assignments, table_of
+from sigmawatch.datasets.mapping import (
+    Condition,
+    FieldMapping,
+    condition,
+    read_assignments,
+    read_condition,
+    table_of,
+)
 from sigmawatch.datasets.parsers.templates import Template, TemplateError, parse_template
 from sigmawatch.datasets.script import java_length, literal
 
@@ -57,6 +65,10 @@ class Patterns:
     """What is said of a line that no template fits; empty: it is an event."""
     unless: str
     """The raw value whose presence makes such a line an event all the same."""
+    tell: str = ""
+    """What is said of it in `error.message`, without refusing it; empty: nothing."""
+    tell_when: Condition = field(default_factory=dict)
+    """The raw values that it is said for."""
     kind: str = "patterns"
     options: Sequence[str] = ()
     mappings: Sequence[FieldMapping] = ()
@@ -118,6 +130,9 @@ class Patterns:
         if self.error:
             known = f" && {script.slot(self.unless)} == null" if self.unless else ""
             unmatched = f"if (!{call}{known}) {{ {script.fault} = {literal(f'patterns: {self.error}')}; }}"
+        if self.tell:
+            expected = f" && {condition(script, self.tell_when)}" if self.tell_when else ""
+            unmatched = f"if (!{call}{expected}) {{ problems.add({literal(f'patterns: {self.tell}')}); }}"
         lines.append(unmatched or f"{call};")
         return "\n".join(lines) + "\n"
 
@@ -146,8 +161,13 @@ def read(reader: Reader) -> Patterns:
         found = {name: member.as_text() for name, member in raw.items()} if raw else {}
         patterns.append(Pattern(tuple(templates), read_assignments(settings) if settings else {}, found))
     unmatched = reader.get("unmatched")
-    if unmatched is not None and unmatched.is_mapping({"error", "unless"}):
-        refusal, unless = unmatched.text("error"), unmatched.text("unless", default="")
-    else:
-        refusal, unless = "", ""
-    return Patterns(tuple(patterns), reader.texts("prefixes"), reader.texts("suffixes"), refusal, unless)
+    refusal, unless, tell = "", "", ""
+    tell_when: Condition = {}
+    if unmatched is not None and unmatched.is_mapping({"error", "unless", "tell", "when"}):
+        if unmatched.get("tell"):
+            tell, tell_when = unmatched.text("tell"), read_condition(unmatched)
+        else:
+            refusal, unless = unmatched.text("error"), unmatched.text("unless", default="")
+    return Patterns(
+        tuple(patterns), reader.texts("prefixes"), reader.texts("suffixes"), refusal, unless, tell, tell_when
+    )
