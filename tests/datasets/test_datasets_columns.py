@@ -309,3 +309,22 @@ def test_times_of_access_logs(server: Server) -> None:
 )
 def test_formats_of_times_are_checked(pattern: str, fault: str) -> None:
     assert format_fault(pattern) == fault
+
+
+def test_raw_values_are_parted_into_two(server: Server, tmp_path: Path) -> None:
+    dataset = load_dataset(
+        write(
+            tmp_path,
+            HEAD
+            + "      formats: [both more]\n"
+            + '  - split: {both: {at: "/", into: [user, port]}, more: {at: "::", into: [rest, reason], last: true}}\n',
+            FIELDS,
+        )
+    )
+    lines = {
+        "a/1 x::y::z": ["a", 1, "z"],
+        "a/ ::": ["a", None, None],
+        "/7 y": [None, 7, None],
+        "a/b/c -": ["a", None, None, "port: no port"],
+    }
+    assert dict(zip(lines, read(server, dataset, list(lines)), strict=True)) == lines

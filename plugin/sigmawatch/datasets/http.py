@@ -36,9 +36,10 @@ class Url:
         url = "v"
         if mapping.query:
             query = script.slot(mapping.query)
-            url = f"{query} == null ? v : v + '?' + {query}"
+            url = f"withQuery(v, {query})"
+        connect = f"'CONNECT'.equals({script.slot(mapping.method)})" if mapping.method else "false"
         return " ".join(
-            f"putUrl({script.object(target)}, {url}, {_slots(script, mapping)}, false);"
+            f"putUrl({script.object(target)}, {url}, {_slots(script, mapping)}, {connect});"
             for target in mapping.to
         )
 

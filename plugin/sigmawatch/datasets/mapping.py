@@ -36,7 +36,7 @@ LIST_FIELDS = frozenset({"event.category", "event.type"})
 _MAPPING_KEYS = frozenset(
     {
         "to", "type", "table", "otherwise", "bits", "required", "differs_from", "if_absent", "quiet", "unless", "when",
-        "join", "decode", "formats", "host", "scheme", "query", "unless_in",
+        "join", "decode", "formats", "host", "scheme", "query", "method", "unless_in",
         "fields", "pairs",
     }
 )  # fmt: skip
@@ -91,6 +91,8 @@ class FieldMapping:
     """For `url` and `request_line`: the raw value with its scheme."""
     query: str = ""
     """For `url`: the raw value with the query, where that stands in a column of its own."""
+    method: str = ""
+    """For `url`: the raw value with the method of the request; the target of CONNECT is a host with its port."""
     unless_in: Mapping[str, str] = field(default_factory=dict)
     """Raw value -> a text in it that shows that somebody wrote into the line what looks like another value of this
     kind: which of them is true nobody knows, so there is none."""
@@ -100,7 +102,15 @@ class FieldMapping:
         """The other raw values that it takes into account."""
         return tuple(
             raw
-            for raw in (self.differs_from, self.join, self.host, self.scheme, self.query, *self.unless_in)
+            for raw in (
+                self.differs_from,
+                self.join,
+                self.host,
+                self.scheme,
+                self.query,
+                self.method,
+                *self.unless_in,
+            )
             if raw
         )
 
@@ -222,6 +232,7 @@ def _mapping(raw: str, entry: Reader) -> FieldMapping:
         host=entry.text("host", default=""),
         scheme=entry.text("scheme", default=""),
         query=entry.text("query", default=""),
+        method=entry.text("method", default=""),
         unless_in={raw: entry.at("unless_in").text(raw) for raw in entry.mapping("unless_in")},
         fields=_element_mappings(raw, to, entry),
         pairs=pairs,

@@ -426,6 +426,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "domain": Converted(_TEXTS, "domain(v)", complaint="no host name"),
     "epoch_seconds": Moment("epochSecondsMs(v)"),
     "epoch": Moment("epochNumberMs(v)"),
+    "epoch_decimal": Moment("epochDecimalMs(v)"),
     "iso_time": Moment("isoMs(v)"),
     "clf_time": Moment("clfMs(v)"),
     "time": FormattedTime(),

@@ -159,12 +159,13 @@ def needed_raw_values(parsers: Sequence[Parser]) -> Sequence[str]:
     """Return the raw values that steps look at themselves, beside those that mappings, switches and cases do."""
     from sigmawatch.datasets.parsers.join import Join
     from sigmawatch.datasets.parsers.patterns import Patterns
+    from sigmawatch.datasets.parsers.split import Split
 
     found: list[str] = []
     for parser in parsers:
         if isinstance(parser, Conditional):
             found += [*parser.when, *needed_raw_values([parser.step])]
-        elif isinstance(parser, Join):
+        elif isinstance(parser, (Join, Split)):
             found += parser.parts
         elif isinstance(parser, Patterns):
             found += [*parser.tell_when, *([parser.unless] if parser.unless else [])]
@@ -197,7 +198,7 @@ def read_parsers(reader: Reader) -> tuple[Parser, ...]:
 
 def _kinds() -> Mapping[str, Callable[[Reader], Parser]]:
     # Here, because the parsers import this module for its vocabulary.
-    from sigmawatch.datasets.parsers import access_log, columns, join, json, kv, patterns, syslog
+    from sigmawatch.datasets.parsers import access_log, columns, join, json, kv, patterns, split, syslog
 
     return {
         "access_log": access_log.read,
@@ -206,5 +207,6 @@ def _kinds() -> Mapping[str, Callable[[Reader], Parser]]:
         "json": json.read,
         "kv": kv.read,
         "patterns": patterns.read,
+        "split": split.read,
         "syslog": syslog.read,
     }
