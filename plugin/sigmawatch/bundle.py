@@ -9,6 +9,7 @@ from sigmawatch.alerts.templates import alert_artifacts
 from sigmawatch.compile.cache import PlanCache, default_cache
 from sigmawatch.compile.context import KEYWORD_FIELDS, Binding, CompileContext, Compiled
 from sigmawatch.compile.files import compile_files
+from sigmawatch.config import Environment, tuned
 from sigmawatch.datasets import Dataset, EngineTraits, artifacts, base_artifacts, load_datasets
 from sigmawatch.errors import Problem, TargetUnavailable
 from sigmawatch.pack.layout import Pack, builtin_pack, rule_files
@@ -91,17 +92,22 @@ def compile_context(
 def compile_pack(
     pack: Pack,
     *,
-    placeholders: Mapping[str, Sequence[str]] | None = None,
+    site: Environment | None = None,
     cache: PlanCache | None = None,
 ) -> tuple[Compiled, list[Dataset]]:
-    """Load and compile a pack; return its own datasets, too.
+    """Load and compile a pack as a site wants it; return its own datasets, too.
 
     Its rules may be about built-in datasets as well. Raises ContentError for datasets that are invalid; rules keep
     their problems.
     """
     own = load_datasets(pack.ingest_pipelines)
-    context = compile_context(known_datasets(own), placeholders=placeholders, root=pack.root)
-    return compile_files(rule_files([pack.rules]), context, cache=cache), own
+    site = site or Environment("")
+    context = compile_context(known_datasets(own), placeholders=site.placeholders, root=pack.root)
+    compiled = compile_files(rule_files([pack.rules, *site.exclusions]), context, cache=cache)
+    if not compiled.errors:
+        plans, problems = tuned(compiled.plans, site.rules)
+        compiled = Compiled(tuple(plans), (*compiled.problems, *problems))
+    return compiled, own
 
 
 def known_datasets(own: Iterable[Dataset]) -> list[Dataset]:
@@ -167,14 +173,14 @@ def bundle_for(
     *,
     target: Target | None,
     namespace: str,
-    placeholders: Mapping[str, Sequence[str]] | None = None,
+    site: Environment | None = None,
 ) -> Bundle:
-    """Return the bundle of a pack for a cluster.
+    """Return the bundle of a pack for a cluster, as a site wants it there.
 
     Raises ContentError when any of the pack is invalid, TargetUnavailable when the cluster lacks what the
     target needs.
     """
-    compiled, datasets = compile_pack(pack, placeholders=placeholders, cache=default_cache())
+    compiled, datasets = compile_pack(pack, site=site, cache=default_cache())
     compiled.require()
     features = cluster.features()
     chosen = choose_target(target, features)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,16 @@ import click
 
 from sigmawatch.artifact import SHARED_OWNER
 from sigmawatch.bundle import Bundle, bundle_for
-from sigmawatch.cli.options import connection_options, namespace_option, open_pack, pack_option
+from sigmawatch.cli.options import (
+    DEFAULT_NAMESPACE,
+    cluster_options,
+    namespace_option,
+    open_pack,
+    pack_option,
+    site_of,
+)
 from sigmawatch.cli.terminal import print_problems, progress_bar
-from sigmawatch.config import find_configuration
-from sigmawatch.deploy import ApplyResult, Origin, Plan, apply
+from sigmawatch.deploy import ApplyResult, Origin, Plan, apply, origin_of
 from sigmawatch.deploy import plan as make_plan
 from sigmawatch.deploy.planner import MAX_DELETES
 from sigmawatch.deploy.registry import read_registry
@@ -25,8 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sigmawatch.cluster import Cluster
+    from sigmawatch.config import Environment
+    from sigmawatch.deploy.saved import PlanOptions
+    from sigmawatch.pack.layout import Pack
 
 __all__ = [
+    "Wanted",
     "carry_out",
     "confirm",
     "deploy_options",
@@ -35,6 +46,7 @@ __all__ = [
     "message_option",
     "pack_name_option",
     "planned",
+    "wanted",
     "yes_option",
 ]
 
@@ -74,34 +86,61 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Who executes the detections. [default: watcher where the cluster has it, else runner]",
         ),
         pack_option,
-        connection_options,
+        cluster_options,
     ):
         function = option(function)
     return function
 
 
-def planned(
-    cluster: Cluster,
+@dataclass(frozen=True)
+class Wanted:
+    """What the options of `deploy_options` ask for, with what the configuration says where they leave it open."""
+
+    pack: Pack
+    site: Environment
+    target: Target | None
+    namespace: str
+    options: PlanOptions
+
+    @property
+    def origin(self) -> Origin:
+        """Who deploys, and of which revision the pack is."""
+        return replace(origin_of(self.pack.root), namespace=self.namespace, environment=self.site.name)
+
+
+def wanted(
     pack_path: Path | None,
     target: str | None,
-    namespace: str,
-    prune: bool,
-    adopt: bool,
-    max_deletes: int,
-) -> tuple[Bundle, Plan]:
-    """Return the bundle of a pack and its plan for a cluster; warnings about rules go to standard error."""
+    namespace: str | None,
+    options: PlanOptions,
+    config_path: Path | None,
+    environment: str | None,
+) -> Wanted:
+    """Return what is to be deployed. Raises ContentError for an invalid configuration, UsageError."""
     pack = open_pack(pack_path)
-    chosen = Target(target) if target is not None else None
-    bundle = bundle_for(
-        cluster,
+    site = site_of(config_path, environment, [pack.root])
+    chosen = target or site.target
+    return Wanted(
         pack,
-        target=chosen,
-        namespace=namespace,
-        placeholders=find_configuration(None, [pack.root, Path.cwd()]).placeholders,
+        site,
+        Target(chosen) if chosen is not None else None,
+        namespace or site.namespace or DEFAULT_NAMESPACE,
+        options,
     )
+
+
+def planned(cluster: Cluster, what: Wanted) -> tuple[Bundle, Plan]:
+    """Return the bundle of a pack and its plan for a cluster; warnings about rules go to standard error."""
+    bundle = bundle_for(cluster, what.pack, target=what.target, namespace=what.namespace, site=what.site)
     print_problems(bundle.problems, in_brief=True)
+    options = what.options
     plan = make_plan(
-        cluster, bundle.artifacts, pack=pack.name, prune=prune, adopt=adopt, max_deletes=max_deletes
+        cluster,
+        bundle.artifacts,
+        pack=what.pack.name,
+        prune=options.prune,
+        adopt=options.adopt,
+        max_deletes=options.max_deletes,
     )
     return bundle, plan
 

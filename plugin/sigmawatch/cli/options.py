@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sigmawatch.compile.cache import PlanCache, default_cache
-from sigmawatch.config import Configuration, find_configuration
+from sigmawatch.config import Environment, find_configuration
 from sigmawatch.config.model import NAMESPACE
 from sigmawatch.errors import UsageError
 from sigmawatch.pack.layout import Pack, builtin_pack
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from sigmawatch.cluster import Cluster
 
 __all__ = [
+    "DEFAULT_NAMESPACE",
     "cache_option",
+    "cluster_options",
     "configuration_options",
     "connection_options",
     "format_option",
@@ -28,7 +31,11 @@ __all__ = [
     "pack_option",
     "placeholders",
     "plan_cache",
+    "site_of",
 ]
+
+DEFAULT_NAMESPACE = "default"
+"""Namespace of data streams and alerts where nobody names one."""
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -52,17 +59,54 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def open_cluster(
-    *, url: str | None, ca: Path | None, fingerprint: str | None, insecure: bool, timeout: float | None
-) -> Cluster:
-    """Return a client for what the options and the environment say. Raises UsageError."""
-    # Commands that only look at files do not wait for the client to be imported.
-    from sigmawatch.cluster import ConnectionSettings, connect
+def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what `connection_options` and `configuration_options` have; `open_cluster` takes all of it."""
+    return connection_options(configuration_options(function))
 
-    settings = ConnectionSettings.from_environment(
-        url=url, ca_file=ca, fingerprint=fingerprint, verify=False if insecure else None, timeout=timeout
+
+def open_cluster(
+    *,
+    url: str | None,
+    ca: Path | None,
+    fingerprint: str | None,
+    insecure: bool,
+    timeout: float | None,
+    config_path: Path | None = None,
+    environment: str | None = None,
+    folders: Iterable[Path] = (),
+) -> Cluster:
+    """Return a client for what the options, the configuration and environment variables say, in this order.
+
+    Raises ContentError for an invalid configuration, UsageError when there is no telling which cluster is meant.
+    """
+    # Commands that only look at files do not wait for the client to be imported.
+    from sigmawatch.cluster import connect
+
+    site = Environment("") if environment is None else site_of(config_path, environment, folders)
+    if url is not None and site.url:
+        raise UsageError(
+            f"--url and the address of the environment {site.name} exclude each other",
+            hint="Its credentials must not go to another cluster.",
+        )
+    chosen = replace(
+        site,
+        url=(url,) if url is not None else site.url,
+        ca_file=ca or site.ca_file,
+        fingerprint=fingerprint or site.fingerprint,
+        verify=site.verify and not insecure,
+        timeout=site.timeout if timeout is None else timeout,
     )
-    return connect(settings)
+    return connect(chosen.connection())
+
+
+def site_of(config_path: Path | None, environment: str | None, folders: Iterable[Path] = ()) -> Environment:
+    """Return what the configuration says for an environment, or where none is named.
+
+    `folders`: where the configuration is looked for when none is named; then in the current folder. Raises
+    ContentError for an invalid configuration, UsageError for an unknown environment.
+    """
+    found = find_configuration(config_path, [*folders, Path.cwd()])
+    return found.everywhere if environment is None else found.environment(environment)
 
 
 def pack_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,13 +149,8 @@ def configuration_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def placeholders(
     config_path: Path | None, environment: str | None, folders: Iterable[Path]
 ) -> Mapping[str, tuple[str, ...]]:
-    """Return the values of placeholders at a site, or in one of its environments.
-
-    `folders`: where the configuration is looked for when none is named; then in the current folder. Raises
-    ContentError for an invalid configuration, UsageError for an unknown environment.
-    """
-    found: Configuration = find_configuration(config_path, [*folders, Path.cwd()])
-    return found.placeholders if environment is None else found.environment(environment).placeholders
+    """Return the values of placeholders at a site, or in one of its environments. Raises as `site_of` does."""
+    return site_of(config_path, environment, folders).placeholders
 
 
 def cache_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -129,13 +168,15 @@ def plan_cache(*, no_cache: bool) -> PlanCache | None:
 def namespace_option(what: str) -> Decorator:
     """Return the option `--namespace`."""
     return click.option(
-        "--namespace", default="default", show_default=True, callback=_checked_namespace, help=what
+        "--namespace",
+        callback=_checked_namespace,
+        help=f"{what} [default: the environment's, else {DEFAULT_NAMESPACE}]",
     )
 
 
-def _checked_namespace(ctx: click.Context, param: click.Parameter, value: str) -> str:
+def _checked_namespace(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Return a namespace that can end the name of an index."""
-    if not NAMESPACE.fullmatch(value):
+    if value is not None and not NAMESPACE.fullmatch(value):
         raise click.BadParameter(
             f"{value!r} must begin with a lower-case letter or digit and have no others but - _ .", ctx, param
         )

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CORRELATION_TYPES",
+    "SEVERITIES",
     "Correlation",
     "CorrelationNode",
     "DetectionPlan",
@@ -35,6 +36,9 @@ CORRELATION_TYPES = (
 )
 """The correlation types that the window script evaluates (`render/painless/window.painless`)."""
 
+
+SEVERITIES = {"informational": 10, "low": 21, "medium": 47, "high": 73, "critical": 99}
+"""A Sigma level as a number from 0 to 100; the values of Kibana's detection engine, so that both sort alike."""
 
 Expression = dict[str, Any]
 """A condition over inputs: `{"input": 0}`, `{"not": e}`, `{"and": [e, …]}` or `{"or": [e, …]}`."""

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from sigma.exceptions import SigmaError
 
-from sigmawatch.compile.plan import RuleInfo
+from sigmawatch.compile.plan import SEVERITIES, RuleInfo
 
 if TYPE_CHECKING:
     from sigma.rule import SigmaRuleBase
 
 __all__ = ["DEFAULT_INTERVAL", "SEVERITIES", "interval_of", "rule_id", "rule_info"]
-
-SEVERITIES = {"informational": 10, "low": 21, "medium": 47, "high": 73, "critical": 99}
-"""A Sigma level as a number from 0 to 100; the values of Kibana's detection engine, so that both sort alike."""
 
 DEFAULT_INTERVAL = 300
 """Seconds between evaluations of a rule that says nothing; high and critical ones are looked at each minute."""

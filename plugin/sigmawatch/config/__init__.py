@@ -2,13 +2,16 @@
 
 from sigmawatch.config.load import find_configuration, load_configuration
 from sigmawatch.config.model import Configuration, Environment, Kibana, Login, Secret
+from sigmawatch.config.tuning import RuleTuning, tuned
 
 __all__ = [
     "Configuration",
     "Environment",
     "Kibana",
     "Login",
+    "RuleTuning",
     "Secret",
     "find_configuration",
     "load_configuration",
+    "tuned",
 ]

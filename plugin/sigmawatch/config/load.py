@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from sigmawatch.config.model import NAMESPACE, Configuration, Environment, Kibana, Login, Secret
+from sigmawatch.config.tuning import merged, read_tunings
 from sigmawatch.datasets.reader import Reader
 from sigmawatch.errors import ContentError, UsageError
 from sigmawatch.render.target import Target
@@ -28,8 +30,9 @@ VARIABLE = "SIGMAWATCH_CONFIG"
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SPACE = re.compile(r"[a-z0-9_-]+", re.ASCII)  # Kibana: "URL identifier" of a space
-_TOP = ("placeholders", "environments")
-_KEYS = ("url", "auth", "tls", "timeout", "namespace", "target", "kibana", "placeholders")
+_CONTENT = ("placeholders", "rules", "exclusions")
+_TOP = (*_CONTENT, "environments")
+_KEYS = ("url", "auth", "tls", "timeout", "namespace", "target", "kibana", *_CONTENT)
 _LOGINS = ("api_key", "bearer", "username", "password")
 
 
@@ -63,8 +66,14 @@ def load_configuration(path: Path) -> Configuration:
         reader.problem(f"holds {len(documents)} YAML documents, expected one")
     found = Configuration(path)
     if reader.is_mapping(_TOP):
-        placeholders = _placeholders(reader)
-        found = Configuration(path, placeholders, _environments(reader, path.resolve().parent, placeholders))
+        folder = path.resolve().parent
+        site = Configuration(
+            path,
+            _placeholders(reader),
+            rules=read_tunings(reader),
+            exclusions=_exclusions(reader, folder),
+        )
+        found = replace(site, environments=_environments(reader, folder, site.everywhere))
     if problems:
         raise ContentError(problems)
     return found
@@ -97,22 +106,31 @@ def _value(reader: Reader) -> str:
     return reader.as_text()
 
 
-def _environments(
-    reader: Reader, folder: Path, placeholders: Mapping[str, tuple[str, ...]]
-) -> Mapping[str, Environment]:
+def _exclusions(reader: Reader, folder: Path) -> tuple[Path, ...]:
+    """Read `exclusions`: files or folders with Sigma filters, relative to the configuration."""
+    member = reader.get("exclusions")
+    found: list[Path] = []
+    for each in member.elements() if member is not None else ():
+        text = each.as_text()
+        if text and not _path(folder, text).exists():
+            each.problem(f"exclusions: {text} does not exist")
+        elif text:
+            found.append(_path(folder, text))
+    return tuple(found)
+
+
+def _environments(reader: Reader, folder: Path, site: Environment) -> Mapping[str, Environment]:
     member = reader.get("environments")
     found: dict[str, Environment] = {}
     for name, each in member.items() if member is not None else ():
         if not _ENVIRONMENT_NAME.fullmatch(name):
             each.problem(f"{name!r} cannot be the name of an environment", hint="use letters, digits, - _ .")
         if each.data is None or each.is_mapping(_KEYS):
-            found[name] = _environment(name, each, folder, placeholders)
+            found[name] = _environment(name, each, folder, site)
     return found
 
 
-def _environment(
-    name: str, reader: Reader, folder: Path, placeholders: Mapping[str, tuple[str, ...]]
-) -> Environment:
+def _environment(name: str, reader: Reader, folder: Path, site: Environment) -> Environment:
     tls = reader.get("tls")
     has_tls = tls is not None and tls.is_mapping(("ca", "fingerprint", "verify"))
     return Environment(
@@ -126,7 +144,9 @@ def _environment(
         namespace=_matching(reader, "namespace", NAMESPACE, "lower-case letters, digits and - _ ."),
         target=_target(reader),
         kibana=_kibana(reader),
-        placeholders={**placeholders, **_placeholders(reader)},
+        placeholders={**site.placeholders, **_placeholders(reader)},
+        rules=merged(site.rules, read_tunings(reader)),
+        exclusions=(*site.exclusions, *_exclusions(reader, folder)),
     )
 
 

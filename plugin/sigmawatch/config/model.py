@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sigmawatch.cluster import ConnectionSettings
+    from sigmawatch.config.tuning import RuleTuning
 
 __all__ = ["NAMESPACE", "Configuration", "Environment", "Kibana", "Login", "Secret"]
 
@@ -84,6 +85,10 @@ class Environment:
     kibana: Kibana | None = None
     placeholders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Values of placeholders here: those of the whole site, and over them the environment's own."""
+    rules: Mapping[str, RuleTuning] = field(default_factory=dict)
+    """What is different about rules, by id, name or file: as for placeholders."""
+    exclusions: tuple[Path, ...] = ()
+    """Files and folders with Sigma filters: those of the whole site and the environment's own."""
 
     def connection(self, environ: Mapping[str, str] | None = None) -> ConnectionSettings:
         """Return how to reach the cluster; secrets are read now. Raises UsageError when one is missing.
@@ -126,6 +131,13 @@ class Configuration:
     placeholders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For each placeholder of Sigma's `expand` the values it stands for, wherever rules are compiled."""
     environments: Mapping[str, Environment] = field(default_factory=dict)
+    rules: Mapping[str, RuleTuning] = field(default_factory=dict)
+    exclusions: tuple[Path, ...] = ()
+
+    @property
+    def everywhere(self) -> Environment:
+        """What holds where no environment is named."""
+        return Environment("", placeholders=self.placeholders, rules=self.rules, exclusions=self.exclusions)
 
     def environment(self, name: str) -> Environment:
         """Return an environment by its name. Raises UsageError, naming those there are."""

@@ -14,13 +14,14 @@ from sigmawatch.cli.deploying import (
     deploy_options,
     message_option,
     planned,
+    wanted,
     yes_option,
 )
-from sigmawatch.cli.options import format_option, open_cluster, open_pack
+from sigmawatch.cli.options import format_option, open_cluster
 from sigmawatch.cli.terminal import errors, print_json, results
-from sigmawatch.deploy import DeployIncomplete, origin_of, render_plan
+from sigmawatch.deploy import DeployIncomplete, render_plan
 from sigmawatch.deploy.origin import whoami
-from sigmawatch.deploy.saved import load_plan
+from sigmawatch.deploy.saved import PlanOptions, load_plan
 from sigmawatch.errors import UsageError
 from sigmawatch.render.target import Target
 
@@ -41,7 +42,7 @@ __all__ = ["command"]
 def command(
     pack_path: Path | None,
     target: str | None,
-    namespace: str,
+    namespace: str | None,
     prune: bool,
     adopt: bool,
     max_deletes: int,
@@ -49,6 +50,8 @@ def command(
     message: str,
     yes: bool,
     output_format: str,
+    config_path: Path | None,
+    environment: str | None,
     **connection: Any,
 ) -> None:
     """Make a cluster what a pack says.
@@ -69,14 +72,17 @@ def command(
     if plan_file is not None:
         _refuse_beside_a_plan(click.get_current_context())
         saved = load_plan(plan_file)
-    with open_cluster(**connection) as cluster:
+    what = wanted(
+        pack_path, target, namespace, PlanOptions(prune, adopt, max_deletes), config_path, environment
+    )
+    with open_cluster(
+        **connection, config_path=config_path, environment=environment, folders=[what.pack.root]
+    ) as cluster:
         if saved is not None:
             plan, origin = saved.planned_again(cluster), replace(saved.origin, by=whoami())
         else:
-            bundle, plan = planned(cluster, pack_path, target, namespace, prune, adopt, max_deletes)
-            origin = replace(
-                origin_of(open_pack(pack_path).root), target=bundle.target.value, namespace=namespace
-            )
+            bundle, plan = planned(cluster, what)
+            origin = replace(what.origin, target=bundle.target.value)
         if output_format == "text":
             results().print(render_plan(plan))
         plan.require_applicable()

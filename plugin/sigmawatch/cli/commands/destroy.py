@@ -15,7 +15,7 @@ from sigmawatch.cli.deploying import (
     pack_name_option,
     yes_option,
 )
-from sigmawatch.cli.options import connection_options, format_option, open_cluster
+from sigmawatch.cli.options import cluster_options, format_option, open_cluster
 from sigmawatch.cli.terminal import errors, print_json, results
 from sigmawatch.deploy import DeployIncomplete, Origin, removal_plan, render_plan
 from sigmawatch.deploy.origin import whoami
@@ -24,7 +24,7 @@ __all__ = ["command"]
 
 
 @click.command()
-@connection_options
+@cluster_options
 @pack_name_option
 @click.option(
     "--delete-data", is_flag=True, help="Delete its data streams and indices, too, with their documents."

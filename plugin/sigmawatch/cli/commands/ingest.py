@@ -10,12 +10,14 @@ import click
 
 from sigmawatch.bundle import known_datasets
 from sigmawatch.cli.options import (
-    connection_options,
+    DEFAULT_NAMESPACE,
+    cluster_options,
     format_option,
     namespace_option,
     open_cluster,
     open_pack,
     pack_option,
+    site_of,
 )
 from sigmawatch.cli.terminal import errors, print_json, progress_bar, results
 from sigmawatch.datasets import load_datasets
@@ -32,14 +34,16 @@ __all__ = ["command"]
 @click.option("--dataset", "name", required=True, help="What kind of log it is, e.g. flow.aws_vpc.")
 @namespace_option("Of the data stream.")
 @pack_option
-@connection_options
+@cluster_options
 @format_option("text", "json")
 def command(
     files: tuple[Path, ...],
     name: str,
-    namespace: str,
+    namespace: str | None,
     pack_path: Path | None,
     output_format: str,
+    config_path: Path | None,
+    environment: str | None,
     **connection: Any,
 ) -> None:
     """Load log files, plain or packed with gzip.
@@ -56,7 +60,10 @@ def command(
     if name not in known:
         raise UsageError(f"unknown dataset {name}", hint=f"Known: {', '.join(sorted(known))}")
     found: dict[str, Loaded] = {}
-    with open_cluster(**connection) as cluster:
+    site = site_of(config_path, environment, [pack.root])
+    with open_cluster(
+        **connection, config_path=config_path, environment=environment, folders=[pack.root]
+    ) as cluster:
         require_deployed(cluster, known[name])
         with progress_bar(download=True) as progress:
             for path in files:
@@ -65,7 +72,7 @@ def command(
                     cluster,
                     known[name],
                     path,
-                    namespace=namespace,
+                    namespace=namespace or site.namespace or DEFAULT_NAMESPACE,
                     on_bytes=lambda done, task=task: progress.update(task, completed=done),  # type: ignore[misc]
                 )
     if output_format == "json":

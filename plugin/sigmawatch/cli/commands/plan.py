@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from sigmawatch.cli.deploying import deploy_options, planned
-from sigmawatch.cli.options import format_option, open_cluster, open_pack
+from sigmawatch.cli.deploying import deploy_options, planned, wanted
+from sigmawatch.cli.options import format_option, open_cluster
 from sigmawatch.cli.terminal import errors, print_json, results
-from sigmawatch.deploy import origin_of, render_plan
+from sigmawatch.deploy import render_plan
 from sigmawatch.deploy.saved import PlanOptions, plan_document, save_plan
 
 __all__ = ["command"]
@@ -33,13 +33,15 @@ EXIT_PENDING = 3
 def command(
     pack_path: Path | None,
     target: str | None,
-    namespace: str,
+    namespace: str | None,
     prune: bool,
     adopt: bool,
     max_deletes: int,
     output: Path | None,
     detailed_exitcode: bool,
     output_format: str,
+    config_path: Path | None,
+    environment: str | None,
     **connection: Any,
 ) -> None:
     """Show what a deploy would change. Changes nothing.
@@ -52,16 +54,18 @@ def command(
       sigmawatch plan --url https://es.example.com:9200
       sigmawatch plan --out plan.json --detailed-exitcode
     """
-    with open_cluster(**connection) as cluster:
-        bundle, plan = planned(cluster, pack_path, target, namespace, prune, adopt, max_deletes)
-        origin = replace(
-            origin_of(open_pack(pack_path).root), target=bundle.target.value, namespace=namespace
-        )
+    what = wanted(
+        pack_path, target, namespace, PlanOptions(prune, adopt, max_deletes), config_path, environment
+    )
+    with open_cluster(
+        **connection, config_path=config_path, environment=environment, folders=[what.pack.root]
+    ) as cluster:
+        bundle, plan = planned(cluster, what)
         document = plan_document(
             plan,
             cluster_uuid=cluster.info.uuid,
-            options=PlanOptions(prune, adopt, max_deletes),
-            origin=origin,
+            options=what.options,
+            origin=replace(what.origin, target=bundle.target.value),
         )
     if output_format == "json":
         print_json(document)

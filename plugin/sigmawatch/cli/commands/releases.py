@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sigmawatch.cli.deploying import deployed_pack, pack_name_option
-from sigmawatch.cli.options import connection_options, format_option, open_cluster
+from sigmawatch.cli.options import cluster_options, format_option, open_cluster
 from sigmawatch.cli.terminal import print_json, results
 from sigmawatch.deploy.compare import unified_diff
 from sigmawatch.deploy.present import render_release, render_releases
@@ -34,7 +34,7 @@ def command() -> None:
 
 
 @command.command(name="list")
-@connection_options
+@cluster_options
 @pack_name_option
 @format_option("text", "json")
 def list_(pack_name: str | None, output_format: str, **connection: Any) -> None:
@@ -58,7 +58,7 @@ def list_(pack_name: str | None, output_format: str, **connection: Any) -> None:
 @command.command()
 @click.argument("number", type=click.IntRange(1))
 @click.option("--diff", is_flag=True, help="Show how bodies changed from the release before.")
-@connection_options
+@cluster_options
 @format_option("text", "json")
 def show(number: int, diff: bool, output_format: str, **connection: Any) -> None:
     """Show one release: what it changed, and what failed.

@@ -16,7 +16,7 @@ from sigmawatch.cli.deploying import (
     pack_name_option,
     yes_option,
 )
-from sigmawatch.cli.options import connection_options, format_option, open_cluster
+from sigmawatch.cli.options import cluster_options, format_option, open_cluster
 from sigmawatch.cli.terminal import print_json, results
 from sigmawatch.deploy import DeployIncomplete, Release, render_plan
 from sigmawatch.deploy import plan as make_plan
@@ -31,7 +31,7 @@ __all__ = ["command"]
 
 
 @click.command()
-@connection_options
+@cluster_options
 @pack_name_option
 @click.option(
     "--to", "number", type=click.IntRange(1), help="Go back to this release. [default: the one before]"

@@ -12,7 +12,7 @@ import click
 import orjson
 
 from sigmawatch.cli.alerts import alert_table
-from sigmawatch.cli.options import connection_options, format_option, open_cluster
+from sigmawatch.cli.options import cluster_options, format_option, open_cluster
 from sigmawatch.cli.terminal import errors, results
 from sigmawatch.errors import UsageError
 from sigmawatch.run.runner import Runner, Tick
@@ -34,7 +34,7 @@ SHOWN = 50
 @click.option(
     "--rule", "rules", multiple=True, help="With --at: only the rule with this id. May be repeated."
 )
-@connection_options
+@cluster_options
 @format_option("text", "json")
 def command(
     once: bool, at: str | None, rules: tuple[str, ...], output_format: str, **connection: Any

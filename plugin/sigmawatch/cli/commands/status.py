@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sigmawatch.artifact import SHARED_OWNER
 from sigmawatch.cli.deploying import deployed_pack, pack_name_option
-from sigmawatch.cli.options import connection_options, format_option, open_cluster
+from sigmawatch.cli.options import cluster_options, format_option, open_cluster
 from sigmawatch.cli.terminal import counted, print_json, results
 from sigmawatch.deploy.present import release_line
 from sigmawatch.deploy.status import read_status
@@ -31,7 +31,7 @@ MOST = 50
 
 
 @click.command()
-@connection_options
+@cluster_options
 @pack_name_option
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 3 when something is not as deployed.")
 @format_option("text", "json")

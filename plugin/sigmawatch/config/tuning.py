@@ -1,0 +1,208 @@
+"""What a site says differently about rules that it does not want to fork: thresholds, schedules, severities, off."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from sigmawatch.compile.plan import SEVERITIES, spell_bounds
+from sigmawatch.errors import ContentError, Problem, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from sigmawatch.compile.plan import DetectionPlan
+    from sigmawatch.datasets.reader import Reader
+
+__all__ = ["RuleTuning", "merged", "read_tunings", "tuned"]
+
+_SHORTEST = 10
+_INTERVAL = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_OPERATORS = ("gt", "gte", "lt", "lte", "eq", "neq")
+_VALUES = ("level", "interval", "risk_score", "condition")
+
+
+@dataclass(frozen=True)
+class RuleTuning:
+    """What is different about one rule. None: as the rule says."""
+
+    enabled: bool | None = None
+    level: str | None = None
+    interval: int | None = None
+    """Seconds between evaluations."""
+    risk_score: int | None = None
+    condition: Mapping[str, float] | None = None
+    """The threshold of a correlation: operators and bounds, instead of its own."""
+    was: RuleTuning | None = None
+    """What the rule itself said when it was tuned: where that changes, whoever tuned it should look again."""
+    path: Path | None = None
+    line: int | None = None
+
+
+def read_tunings(reader: Reader) -> dict[str, RuleTuning]:
+    """Read `rules:`, each rule by its id, its name where it has no id, or its file within the pack."""
+    member = reader.get("rules")
+    found: dict[str, RuleTuning] = {}
+    for key, each in member.items() if member is not None else ():
+        if each.is_mapping(("enabled", "was", *_VALUES)):
+            found[key] = _tuning(each)
+    return found
+
+
+def _tuning(reader: Reader) -> RuleTuning:
+    was = reader.get("was")
+    return RuleTuning(
+        enabled=reader.flag("enabled") if reader.get("enabled") is not None else None,
+        level=_level(reader.get("level")),
+        interval=_interval(reader.get("interval")),
+        risk_score=_risk(reader.get("risk_score")),
+        condition=_condition(reader.get("condition")),
+        was=_tuning(was) if was is not None and was.is_mapping(_VALUES) else None,
+        path=reader.document.path,
+        line=reader.document.line_of(*reader.keys),
+    )
+
+
+def _level(reader: Reader | None) -> str | None:
+    if reader is None:
+        return None
+    if reader.data not in SEVERITIES:
+        reader.problem(f"level: {reader.data!r} is none", hint=f"one of {', '.join(SEVERITIES)}")
+    return str(reader.data)
+
+
+def _interval(reader: Reader | None) -> int | None:
+    if reader is None:
+        return None
+    found = _INTERVAL.fullmatch(str(reader.data))
+    seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
+    if seconds < _SHORTEST:
+        reader.problem(f"interval: {reader.data!r} is not like 90s, 5m or 1h, of at least {_SHORTEST}s")
+    return seconds
+
+
+def _risk(reader: Reader | None) -> int | None:
+    if reader is None:
+        return None
+    value = reader.data
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 100:
+        reader.problem(f"risk_score: {value!r} is not from 0 to 100")
+        return None
+    return value
+
+
+def _condition(reader: Reader | None) -> dict[str, float] | None:
+    if reader is None or not reader.is_mapping(_OPERATORS):
+        return None
+    if not reader.data:
+        reader.problem("condition: names no threshold", hint="e.g. `condition: {gte: 50}`")
+    for operator, bound in reader.items():
+        if isinstance(bound.data, bool) or not isinstance(bound.data, int | float):
+            bound.problem(f"{operator}: expected a number")
+    return dict(reader.data)
+
+
+def merged(site: Mapping[str, RuleTuning], environment: Mapping[str, RuleTuning]) -> dict[str, RuleTuning]:
+    """Return the tunings of an environment over those of the whole site, key by key."""
+    found = dict(site)
+    for rule, tuning in environment.items():
+        below = found.get(rule)
+        if below is None:
+            found[rule] = tuning
+            continue
+        given = {each.name: getattr(tuning, each.name) for each in fields(tuning)}
+        found[rule] = replace(below, **{name: value for name, value in given.items() if value is not None})
+    return found
+
+
+def tuned(
+    plans: Iterable[DetectionPlan], tunings: Mapping[str, RuleTuning]
+) -> tuple[list[DetectionPlan], list[Problem]]:
+    """Return the plans as a site wants them, and warnings about tunings that deserve a look.
+
+    Raises ContentError for tunings that cannot be.
+    """
+    found: list[DetectionPlan] = []
+    problems: list[Problem] = []
+    unused = set(tunings)
+    for plan in plans:
+        keys = [key for key in (plan.rule.id, plan.rule.source) if key in tunings]
+        unused.difference_update(keys)
+        if len(keys) > 1:
+            problems.append(_problem(tunings[keys[1]], f"{keys[1]} is tuned twice, by id and by file"))
+        if not keys:
+            found.append(plan)
+            continue
+        tuning = tunings[keys[0]]
+        problems += _stale(plan, tuning)
+        if tuning.enabled is not False:
+            found.append(_applied(plan, tuning, problems))
+    problems += [
+        _problem(tunings[key], f"there is no rule {key} in this pack", warning=True) for key in sorted(unused)
+    ]
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    if errors:
+        raise ContentError(errors)
+    return found, problems
+
+
+def _applied(plan: DetectionPlan, tuning: RuleTuning, problems: list[Problem]) -> DetectionPlan:
+    rule = plan.rule
+    if tuning.level is not None:
+        severity = SEVERITIES[tuning.level]
+        # A rule that gives no weight of its own weighs as much as its level.
+        risk = severity if rule.risk_score == rule.severity else rule.risk_score
+        rule = replace(rule, level=tuning.level, severity=severity, risk_score=risk)
+    if tuning.risk_score is not None:
+        rule = replace(rule, risk_score=tuning.risk_score)
+    changed = replace(plan, rule=rule)
+    if tuning.interval is not None:
+        longest = max(60, plan.correlation.lookback() // 1000) if plan.correlation is not None else None
+        if longest is not None and tuning.interval > longest:
+            problems.append(
+                _problem(tuning, f"interval: {rule.title!r} looks back {longest} s, so it is the longest")
+            )
+        changed = replace(changed, interval=tuning.interval)
+    if tuning.condition is not None:
+        if plan.correlation is None or not plan.correlation.root.condition:
+            problems.append(_problem(tuning, f"condition: {rule.title!r} has no threshold"))
+        else:
+            root = replace(plan.correlation.root, condition=tuning.condition)
+            changed = replace(changed, correlation=replace(plan.correlation, root=root))
+    return changed
+
+
+def _stale(plan: DetectionPlan, tuning: RuleTuning) -> Iterable[Problem]:
+    """Return a warning for each value of the rule itself that is not what it was when the rule was tuned."""
+    if tuning.was is None:
+        return
+    said: dict[str, Any] = {
+        "level": plan.rule.level,
+        "interval": plan.interval,
+        "risk_score": plan.rule.risk_score,
+        "condition": dict(plan.correlation.root.condition) if plan.correlation is not None else None,
+    }
+    for name, now in said.items():
+        before, ours = getattr(tuning.was, name), getattr(tuning, name)
+        if before is not None and before != now:
+            yield _problem(
+                tuning,
+                f"{plan.rule.title!r} changed under its tuning: {name} was {_spelled(before)}, "
+                f"is now {_spelled(now)}, and here {_spelled(ours)}",
+                warning=True,
+                hint="look whether the tuning is still meant, and correct `was:`",
+            )
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, dict):
+        return spell_bounds(value)
+    return "as the rule says" if value is None else str(value)
+
+
+def _problem(tuning: RuleTuning, message: str, *, warning: bool = False, hint: str = "") -> Problem:
+    severity = Severity.WARNING if warning else Severity.ERROR
+    return Problem(message, tuning.path, tuning.line, hint, severity, "tuning")
