@@ -32,6 +32,16 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_FIELD_PROBLEMS", "build_pipeline", "hook_id", "without_hook"]
 
+LONGEST = 8000
+"""Characters of Java's from which on a text is cut into pieces. Lucene takes terms of 32,766 bytes, which is 10,922
+characters of three bytes each; the terms of flattened objects begin with the path of the member."""
+
+OVERLAP = 1000
+"""Characters that a piece has in common with the one before: a search for texts of this length misses nothing."""
+
+_DEEPEST = 50
+"""Levels of objects in which long texts are cut."""
+
 MAX_FIELD_PROBLEMS = 2
 """With more unusable fields than this, a line is not taken for one of its format."""
 
@@ -270,6 +280,13 @@ if (!problems.isEmpty()) {{ {script.put("error.message", "problems")} }}
 ctx.put('@timestamp', {time} != null ? {time} : shipperTime(ctx.get('@timestamp'), now));
 {keep_message}
 close(o);
+if (raw != null && raw.toString().length() > {LONGEST}) {{
+  // The line itself stays whole; it is not indexed.
+  Map whole = (Map)ctx.get('event');
+  def line = whole.remove('original');
+  cutLong(ctx, {LONGEST}, {OVERLAP}, {_DEEPEST});
+  whole.put('original', line);
+}}
 """
 
 
