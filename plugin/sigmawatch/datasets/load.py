@@ -289,7 +289,7 @@ def _element(reader: Reader, index: int) -> Reader:
 
 def _check_condition(place: Reader, when: Condition, body: Description) -> None:
     for name in when:
-        missing = body.why_no_raw(name)
+        missing = body.why_no_raw(name.rpartition(IN_ELEMENT)[2])
         if missing:
             member = (place.get("when") or place).get(name) or place
             member.problem(missing, code="unknown-raw")

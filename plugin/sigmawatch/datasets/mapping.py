@@ -98,6 +98,11 @@ class FieldMapping:
     kind: which of them is true nobody knows, so there is none."""
 
     @property
+    def takes(self) -> tuple[str, ...]:
+        """The raw values that end up in its fields."""
+        return tuple(raw for raw in (self.raw, self.join, self.host, self.scheme, self.query) if raw)
+
+    @property
     def looks_at(self) -> tuple[str, ...]:
         """The other raw values that it takes into account."""
         return tuple(
@@ -248,7 +253,11 @@ def _element_mappings(raw: str, to: tuple[str, ...], entry: Reader) -> tuple[Fie
         replace(
             mapping,
             raw=f"{raw}{IN_ELEMENT}{mapping.raw}",
-            to=tuple(f"{to[0] if to else ''}[].{name}" for name in mapping.to),
+            # `^related.hosts` is a field of the document, of which every object may add to the list.
+            to=tuple(
+                name[1:] if name.startswith("^") else f"{to[0] if to else ''}[].{name}" for name in mapping.to
+            ),
+            when={f"{raw}{IN_ELEMENT}{name}": wanted for name, wanted in mapping.when.items()},
         )
         for mapping in read_mappings(fields)
     )

@@ -183,7 +183,7 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     # What a line says about its values needs no guess whether they are in the right places.
     script.lists = body.names_values
     script.listed = frozenset(body.raw_values)
-    script.mapped = tuple(mapping.raw for mapping in body.mappings)
+    script.mapped = tuple(raw for mapping in body.mappings for raw in mapping.takes)
     inputs = "".join(
         step.write_input(script) for step in steps_of(body.parsers) if isinstance(step, TakesParsed)
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sigmawatch.datasets.http import Forwarded, RequestLine, Url
 from sigmawatch.datasets.mapping import condition as mapping_condition
-from sigmawatch.datasets.script import TREE, literal
+from sigmawatch.datasets.script import IN_ELEMENT, TREE, literal
 from sigmawatch.datasets.structured import Flattened, JsonText, Objects
 from sigmawatch.datasets.writing import ARGUMENTS, ENVIRONMENT, ValueType
 from sigmawatch.datasets.writing import complaint as _complaint
@@ -423,6 +423,8 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "count": Converted(frozenset({"long"}), "count(v)", "Long", "no count"),
     "port": Converted(frozenset({"long"}), "port(v)", "Long", "no port"),
     "ip": Converted(frozenset({"ip", "keyword"}), "ip(v)", complaint="no IP address"),
+    "dns_data": Converted(_TEXTS, "v.length() > 1 && v.endsWith('.') ? v.substring(0, v.length() - 1) : v"),
+    "dns_name": Converted(_TEXTS, "dnsName(v)"),
     "domain": Converted(_TEXTS, "domain(v)", complaint="no host name"),
     "epoch_seconds": Moment("epochSecondsMs(v)"),
     "epoch": Moment("epochNumberMs(v)"),
@@ -548,6 +550,7 @@ def _put_text(script: Script, mapping: FieldMapping, field: str, text: str) -> s
     if not script.lists or field == "@timestamp":
         return _put(script, mapping, field, text)
     place, name = script.place(field)
-    call = "addTexts" if mapping.makes_list else "putText"
+    outside = IN_ELEMENT in mapping.raw and "[]" not in field
+    call = "addTexts" if mapping.makes_list or outside else "putText"
     statement = f"{call}({place}, {literal(name)}, {text}, r[{script.slot_number(mapping.raw)}]);"
     return f"if ({script.get(field)} == null) {{ {statement} }}" if mapping.if_absent else statement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from sigmawatch.datasets.script import literal
+from sigmawatch.datasets.script import IN_ELEMENT, literal
 
 if TYPE_CHECKING:
     from sigmawatch.datasets.mapping import FieldMapping
@@ -58,7 +58,7 @@ def put(script: Script, mapping: FieldMapping, field: str, expression: str) -> s
             conditions.append("at == 0")
         condition = " && ".join(conditions)
         return f"if ({condition}) {{ {statement} }}" if condition else statement
-    if mapping.makes_list:
+    if mapping.makes_list or (IN_ELEMENT in mapping.raw and "[]" not in field):
         statement = script.add(field, expression)
     elif script.lists:
         place, name = script.place(field)
