@@ -299,6 +299,18 @@ def test_lists_of_objects(server: Server, small: Dataset) -> None:
     assert "dns" not in becomes(server, small, answers=[])
 
 
+def test_objects_of_a_list_may_add_to_a_field_of_the_document(server: Server, tmp_path: Path) -> None:
+    mapping = (
+        "rrname: [{to: name, type: domain}, {to: ^related.hosts, type: domain, when: {kind: [A, CNAME]}}]"
+    )
+    description = DESCRIPTION.replace("rrname: {to: name, type: domain}", mapping)
+    dataset = load_dataset(write(tmp_path, description, FIELDS))
+    answers = [{"rrname": f"{kind}.example.com", "kind": kind} for kind in ("A", "TXT", "CNAME", "A")]
+    found = becomes(server, dataset, answers=answers)
+    assert found["related"]["hosts"] == ["a.example.com", "cname.example.com"]
+    assert len(found["dns"]["answers"]) == 4
+
+
 def test_flattened_objects_hold_texts(server: Server, small: Dataset) -> None:
     found = own(
         becomes(
