@@ -88,9 +88,12 @@ def open_cluster(
             f"--url and the address of the environment {site.name} exclude each other",
             hint="Its credentials must not go to another cluster.",
         )
+    given = tuple(part.strip() for part in (url or "").split(",") if part.strip())
+    if url is not None and not given:
+        raise UsageError("no cluster address", hint="Pass --url or set SIGMAWATCH_URL.")
     chosen = replace(
         site,
-        url=(url,) if url is not None else site.url,
+        url=given or site.url,
         ca_file=ca or site.ca_file,
         fingerprint=fingerprint or site.fingerprint,
         verify=site.verify and not insecure,
