@@ -111,4 +111,4 @@ class JsonText:
     def write(self, script: Script, mapping: FieldMapping) -> str:
         """Write the text."""
         puts = " ".join(script.put(field, "t") for field in mapping.to)
-        return f"def t = jsonTexts(v); if (t != null) {{ {puts} }}"
+        return f"String t = jsonTexts(v); if (t != null) {{ {puts} }}"
