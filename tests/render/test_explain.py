@@ -155,6 +155,7 @@ def test_a_correlation_is_explained_with_base_rules_from_other_files(rules: Path
         "datasets none serves this log source",
         "selects base:",
         'app.action is "delete"',
+        'requires app.action is "delete"',
         "alerts when at least 3 events of base within 1m, for each source.ip",
         "window 1m, ending at every event; 2m of events decide",
         "evaluated every 1m, looking 5m further back for late events",
@@ -176,6 +177,7 @@ def test_json_has_the_same_facts_and_what_is_executed(rules: Path) -> None:
     assert found["correlation"]["lookback"] == "2m"
     assert found["selections"][0]["selects"] == ['app.action is "delete"']
     assert found["selections"][0]["query"] == found["query"]
+    assert found["requires"] == [[["app.action", "equals", "delete"]]]
     assert found["watch"]["body"]["trigger"]["schedule"] == found["schedule"]["watch"]
     assert found["targets"]["kibana"]["refused"]
     assert found["targets"]["runner"]["refused"] is None

@@ -37,6 +37,7 @@ from sigmawatch.compile.context import DEFAULT_INDICES, KEYWORD_FIELDS
 from sigmawatch.compile.correlations import build_correlation
 from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes
 from sigmawatch.compile.leaves import Refused
+from sigmawatch.compile.literals import required_literals
 from sigmawatch.compile.merge import MAX_CLAUSES, MAX_PATTERNS, clauses, pattern_size, shortened
 from sigmawatch.compile.placeholders import expanded
 from sigmawatch.compile.plan import DetectionPlan, Query
@@ -129,6 +130,7 @@ class QueryBackend(Backend):
             indices=tuple(binding.indices for binding in bindings) or (self.default_indices,),
             query=query,
             interval=interval_of(rule, DEFAULT_INTERVAL),
+            literals=required_literals(query, self.types),
             warnings=warnings,
         )
         if callback is not None:

@@ -19,6 +19,7 @@ from sigma.exceptions import SigmaError
 
 from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes
 from sigmawatch.compile.leaves import Refused, any_of
+from sigmawatch.compile.literals import required_literals
 from sigmawatch.compile.plan import (
     Correlation,
     CorrelationNode,
@@ -111,10 +112,12 @@ def build_correlation(rule: SigmaCorrelationRule, types: FieldTypes) -> Detectio
     same = all(len(set(fields)) == 1 for fields in aliased)
     lookback = root.timespan + root.lookback()
     default = min(DEFAULT_INTERVAL, max(60, root.timespan // 1000))
+    query = any_of(list(chain.queries))
     return DetectionPlan(
         rule=rule_info(rule),
         indices=tuple(chain.indices),
-        query=any_of(list(chain.queries)),
+        query=query,
+        literals=required_literals(query, types),
         interval=min(interval_of(rule, default), max(60, lookback // 1000)),
         correlation=Correlation(
             root=root,

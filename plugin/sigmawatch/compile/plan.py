@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.compile.literals import Literal
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sigmawatch.compile.literals import Clause
 
 __all__ = [
     "CORRELATION_TYPES",
@@ -205,6 +209,9 @@ class DetectionPlan:
     """How often it is evaluated, in seconds."""
     correlation: Correlation | None = None
     """None for a rule that alerts on each matching event."""
+    literals: tuple[Clause, ...] | None = None
+    """Texts without which no event is selected (`compile.literals`): of each clause, an event has at least one.
+    None where nothing is known to be required."""
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -224,7 +231,14 @@ class DetectionPlan:
             "query": self.query,
             "interval": self.interval,
             "correlation": correlation,
+            "literals": self._literals_to_dict(),
         }
+
+    def _literals_to_dict(self) -> list[list[list[str]]] | None:
+        """Return each literal as its field, how a value has it, and its text."""
+        if self.literals is None:
+            return None
+        return [[[each.field, each.how, each.text] for each in clause] for clause in self.literals]
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> DetectionPlan:
@@ -248,4 +262,12 @@ class DetectionPlan:
             query=data["query"],
             interval=data["interval"],
             correlation=correlation,
+            # Plans that were deployed before have none.
+            literals=_read_literals(data.get("literals")),
         )
+
+
+def _read_literals(data: Sequence[Sequence[Sequence[str]]] | None) -> tuple[Clause, ...] | None:
+    if data is None:
+        return None
+    return tuple(tuple(Literal(*literal) for literal in clause) for clause in data)

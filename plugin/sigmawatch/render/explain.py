@@ -49,6 +49,7 @@ def explanation(plan: DetectionPlan, bases: Sequence[Base]) -> dict[str, Any]:
             {"rule": base.name, "selects": spell_query(query), "fields": fields_of(query), "query": query}
             for base, query in zip(bases, queries, strict=True)
         ],
+        "requires": plan.to_dict()["literals"],
         "correlation": None,
         "alerts_when": "an event is selected",
         "schedule": {

@@ -187,6 +187,7 @@ def _print(found: dict[str, Any], *, full: bool, first: bool) -> None:
             say("selects", *lines)
         else:
             say("selects", f"{selection['rule']}:", *(f"  {line}" for line in lines))
+    say("requires", *_required(found["requires"]))
     say("alerts when", found["alerts_when"])
     if correlation is not None:
         say(
@@ -206,6 +207,25 @@ def _print(found: dict[str, Any], *, full: bool, first: bool) -> None:
     say("watch", f"{watch['id']}, cron {cron}{'' if full else ' (--full shows it)'}")
     if full:
         print_json(watch["body"])
+
+
+_WORDS = {"equals": "is", "prefix": "starts with", "suffix": "ends with", "contains": "contains"}
+_SHOWN = 5
+
+
+def _required(clauses: Sequence[Sequence[Sequence[str]]] | None) -> list[str]:
+    """Return a line for each clause of literals, of which an event must have one, in any case of letters."""
+    if clauses is None:
+        return ["no text that could be looked for beforehand"]
+    lines = []
+    for clause in clauses:
+        spelled = [
+            f"{field} {_WORDS[how]} {json.dumps(text, ensure_ascii=False)}" for field, how, text in clause
+        ]
+        more = len(spelled) - _SHOWN
+        listed = " or ".join(spelled[:_SHOWN]) + (f" or one of {more} more" if more > 0 else "")
+        lines.append(listed or "what no event has: it never matches")
+    return lines
 
 
 def _listed(found: dict[str, Any]) -> str:
