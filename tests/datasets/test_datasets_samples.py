@@ -130,7 +130,15 @@ def test_every_declared_own_field_is_emitted(name: str) -> None:
         for parser in dataset.body.parsers
         for raw in parser.raw_values
     }
+    objects = tuple(
+        f"{target}."
+        for mapping in dataset.body.mappings
+        if mapping.type == "members"
+        for target in mapping.to
+    )
     for field in dataset.field_info:
+        if objects and field.startswith(objects):
+            continue
         assert field in emitted or field.rpartition(".")[2] in columns, f"nothing emits {field}"
 
 

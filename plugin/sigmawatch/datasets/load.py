@@ -393,7 +393,7 @@ def _check_mapping(
 
 def _check_structure(place: Reader, mapping: FieldMapping, body: Description) -> None:
     """Check what is for objects and lists only."""
-    structured = mapping.type in ("objects", "flattened", "json_text")
+    structured = mapping.type in ("objects", "flattened", "json_text", "members")
     if structured and not body.names_values:
         place.problem(f"a value of type {mapping.type!r} comes from a parser such as json only")
     if (mapping.type == "objects") != bool(mapping.fields):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sigmawatch.datasets.mapping import FieldMapping
     from sigmawatch.datasets.script import Script
 
-__all__ = ["Flattened", "JsonText", "Objects"]
+__all__ = ["Flattened", "JsonText", "Members", "Objects"]
 
 MAX_LEAVES = 1000
 """Texts that a flattened object holds at most: each is a term or two of the index."""
@@ -96,6 +96,25 @@ class Flattened:
         )
         puts = " ".join(script.put(field, "t") for field in mapping.to)
         return f"def t = flattened(objectOf({value}), null, 0, new int[] {{{MAX_LEAVES}}}); if (t != null) {{ {puts} }}"
+
+
+@dataclass(frozen=True)
+class Members:
+    """An object whose members become those of an object of the document under their own names, every leaf a text."""
+
+    fits: frozenset[str] = frozenset({"object"})
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return the objects; what members they may have `fields.yml` says."""
+        return mapping.to
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Copy the members, bounded as flattened objects are."""
+        puts = " ".join(f"{script.object(target)}.putAll((Map)t);" for target in mapping.to)
+        return (
+            f"def t = v instanceof Map ? flattened(v, null, 0, new int[] {{{MAX_LEAVES}}}) : null; "
+            f"if (t != null) {{ {puts} }}"
+        )
 
 
 @dataclass(frozen=True)

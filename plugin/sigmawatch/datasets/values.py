@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sigmawatch.datasets.http import Forwarded, RequestLine, Url
 from sigmawatch.datasets.mapping import condition as mapping_condition
 from sigmawatch.datasets.script import IN_ELEMENT, TREE, literal
-from sigmawatch.datasets.structured import Flattened, JsonText, Objects
+from sigmawatch.datasets.structured import Flattened, JsonText, Members, Objects
 from sigmawatch.datasets.writing import ARGUMENTS, ENVIRONMENT, ValueType
 from sigmawatch.datasets.writing import complaint as _complaint
 from sigmawatch.datasets.writing import put as _put
@@ -455,6 +455,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "float": Converted(frozenset({"float", "scaled_float"}), "decimal(v)", "Double", "no number"),
     "objects": Objects(),
     "flattened": Flattened(),
+    "members": Members(),
     "json_text": JsonText(),
     "lookup": Lookup(),
     "lookup_word": LookupWord(),
@@ -466,6 +467,9 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "mapped_endpoint": InterfaceEndpoint(mapped=True),
     "account": Account(),
     "duration_clock": Converted(frozenset({"long"}), "clockNs(v)", "Long", "no duration"),
+    "hex_number": Converted(frozenset({"long"}), "hexNumber(v)", "Long", "no number"),
+    "file_name": Converted(_TEXTS, "fileName(v)", complaint="no path of a file"),
+    "common_name": Converted(_TEXTS, "commonName(v)", complaint="no distinguished name"),
     "label": Converted(_TEXTS, "label(v)"),
     "local_time": Moment("localMs(v, (String)p.get('timezone'))"),
     "endpoint_in_brackets": Endpoint(expression="inBrackets(v)"),
@@ -502,7 +506,7 @@ def write_mapping(script: Script, mapping: FieldMapping, number: int | str) -> s
     """Write a mapping's function, and return the statement that calls it when there is a raw value."""
     name = f"field{number}"
     value_type = VALUE_TYPES[mapping.type]
-    if isinstance(value_type, (Objects, Flattened, JsonText)):
+    if isinstance(value_type, (Objects, Flattened, JsonText, Members)):
         place = f"r[{script.slot_number(TREE + mapping.raw)}]"
         script.function(name, "void", f"def v, {ENVIRONMENT}", f"  {value_type.write(script, mapping)}")
         condition = f"{place} != null"

@@ -9,6 +9,8 @@
         parsed: [json]                          # where shippers put objects that they parsed themselves
         null_values: ["-"]                      # texts that mean there is no value, besides null and ""
         rest: aws.cloudtrail.other              # a flattened field for everything that no mapping names
+        windows_xml: true                       # the XML of Windows events is read as what Winlogbeat makes of it
+        rendered: true                          # `message` beside parsed fields is a text that was made of them
 
 Raw values are paths (`paths`). Only those that something asks for are looked up, by code written for them.
 """
@@ -16,6 +18,7 @@ Raw values are paths (`paths`). Only those that something asks for are looked up
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from sigmawatch.datasets.script import Script
 
 __all__ = ["Json", "read"]
+
+
+_XML_EVENT = re.compile(r"<Event[ >].*?</Event>", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,10 @@ class Json:
     """Texts that mean there is no value."""
     rest: str
     """The flattened field for everything that no mapping names; empty: it is left out."""
+    windows_xml: bool = False
+    """Whether the XML of Windows events is read, too, as the object that Winlogbeat makes of it."""
+    rendered: bool = False
+    """Whether the document's own fields count even where it has a `message`, a text that was made of them."""
     kind: str = "json"
     options: Sequence[str] = ()
     mappings: Sequence[FieldMapping] = ()
@@ -79,6 +89,9 @@ class Json:
     def events(self, line: str) -> Sequence[str] | None:
         """Return the events of a line that holds several, or None when it is none of these."""
         text = line.removeprefix("\ufeff").strip()
+        if self.windows_xml and text.startswith("<"):
+            several = _XML_EVENT.findall(text)
+            return several if len(several) > 1 else None
         if not text.startswith("{") or not any(f'"{key}"' in text for key in self.split):
             return None
         try:
@@ -94,8 +107,13 @@ class Json:
     def write_input(self, script: Script) -> str:
         """Write the statements that find an object which a shipper parsed, where the document has no line."""
         groups = [list(group) for group in self.required]
+        given = "raw == null || raw instanceof Map"
+        if self.rendered:
+            # A line that came along is worth more than what was made of it.
+            required = script.table("required", groups)
+            given += f" || ({script.get('event.original')} == null && hasAll(ctx, (List){required}))"
         return (
-            f"if (raw == null || raw instanceof Map) "
+            f"if ({given}) "
             f"{{ raw = givenObject(ctx, raw, (List){script.table('parsed', list(self.parsed))}, "
             f"(List){script.table('required', groups)}); }}\n"
         )
@@ -113,7 +131,7 @@ class Json:
             for prefix in self.prefixes
         ]
         fault = script.fault
-        lines.append(f"{fault} = parseJson(text, root);")
+        lines.append(f"{fault} = {'parseWindows' if self.windows_xml else 'parseJson'}(text, root);")
         ways = [*self.unwrap, *((key,) for key in self.split)]
         if ways:
             arguments = (
@@ -184,9 +202,16 @@ def _known(script: Script) -> dict[str, Any]:
     return top
 
 
+_KEYS = frozenset(
+    {
+        "required", "error", "unwrap", "split", "prefixes", "parsed", "null_values", "rest", "windows_xml", "rendered",
+    }
+)  # fmt: skip
+
+
 def read(reader: Reader) -> Json:
     """Read the settings of a json step."""
-    reader.is_mapping({"required", "error", "unwrap", "split", "prefixes", "parsed", "null_values", "rest"})
+    reader.is_mapping(_KEYS)
     unwrap = []
     ways = reader.get("unwrap")
     for way in ways.elements() if ways else ():
@@ -212,4 +237,6 @@ def read(reader: Reader) -> Json:
         parsed=reader.texts("parsed") or ("json",),
         null_values=reader.texts("null_values"),
         rest=reader.text("rest", default=""),
+        windows_xml=reader.flag("windows_xml"),
+        rendered=reader.flag("rendered"),
     )
