@@ -69,6 +69,29 @@ def test_a_document_that_fails_is_reported(cluster: Cluster) -> None:
     assert "failed to parse field [n]" in failed[0].reason
 
 
+def test_answers_belong_to_their_documents_whatever_the_server_makes_of_their_order(cluster: Cluster) -> None:
+    failing = {
+        "processors": [{"drop": {"if": "ctx.n == 1"}}, {"fail": {"if": "ctx.n == 2", "message": "no"}}]
+    }
+    cluster.request("PUT", f"/_ingest/pipeline/{INDEX}", failing)
+    cluster.request("PUT", f"/{INDEX}", {"settings": {"index": {"default_pipeline": INDEX}}})
+    numbers = [1, 2, 3, 1, 2, 3, 2, 3, 1]
+    try:
+        failed = bulk(cluster, [BulkItem("index", INDEX, str(at), {"n": n}) for at, n in enumerate(numbers)])
+    finally:
+        cluster.request("DELETE", f"/{INDEX}", ignore=(404,))
+        cluster.request("DELETE", f"/_ingest/pipeline/{INDEX}")
+    assert [one.item.id for one in failed] == [str(at) for at, n in enumerate(numbers) if n == 2]
+
+
+def test_half_a_character_does_not_make_an_answer_unreadable(cluster: Cluster) -> None:
+    # As a JSON text may hold it, whoever wrote it.
+    line = b'{"index":{"_index":"%b","_id":"1"}}\n{"a":"x\\ud83dy"}\n' % INDEX.encode()
+    cluster.request("POST", "/_bulk", line, params={"refresh": "true"})
+    found = cluster.request("GET", f"/{INDEX}/_search")
+    assert [hit["_source"] for hit in found["hits"]["hits"]] == [{"a": "x?y"}]
+
+
 def test_errors_are_those_of_the_server(cluster: Cluster) -> None:
     body: dict[str, Any] = {"processors": [{"no_such": {}}]}
     with pytest.raises(ResponseError, match=r"400 No processor type exists with name \[no_such\]") as caught:

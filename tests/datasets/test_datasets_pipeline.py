@@ -11,17 +11,15 @@ import pytest
 from dataset_server import ROOT
 from test_datasets_load import DESCRIPTION, FIELDS, write
 
-from sigmawatch.datasets import artifacts, base_artifacts, build_pipeline, load_dataset, samples
+from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.pipeline import without_hook
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from dataset_server import Server
 
-    from sigmawatch.artifact import Artifact
     from sigmawatch.datasets import Dataset
 
 V3 = load_dataset(ROOT / "flow.aws_vpc").body.parsers[0].raw_values[:21]
@@ -233,88 +231,3 @@ def test_what_a_script_cannot_catch_keeps_the_document_too(server: Server, sshd:
     assert found["event"]["original"] == "a line"
     assert found["@timestamp"]
     assert found["error"]["message"] == ["the script reached a limit of the engine"]
-
-
-def mutated(dataset: Dataset, count: int) -> list[str]:
-    """Return lines of the samples, damaged in ways that transports and devices damage lines."""
-    pick = random.Random(f"{dataset.name} 2026")
-    lines = [line for sample in samples(dataset) for line in sample.lines]
-    found: list[str] = []
-    while len(found) < count:
-        line = pick.choice(lines)
-        for _ in range(pick.randrange(1, 4)):
-            words = line.split(" ")
-            index = pick.randrange(len(words))
-            kind = pick.randrange(9)
-            if kind == 0:
-                line = line[: pick.randrange(len(line) + 1)]
-            elif kind == 1:
-                line = " ".join(words[:index] + words[index + 1 :])
-            elif kind == 2:
-                words[index] = pick.choice(
-                    ["-", "", "null", "9" * 20, "-1", "1e9", "::", "a" * 9000, "'\"\\"]
-                )
-                line = " ".join(words)
-            elif kind == 3:
-                pick.shuffle(words)
-                line = " ".join(words)
-            elif kind == 4:
-                at = pick.randrange(len(line) + 1)
-                line = line[:at] + pick.choice("\x00\x1b\t\r☃𝄞\u2028\ufeff{}$'\"\\") + line[at:]
-            elif kind == 5:
-                line = line + " " + line
-            elif kind == 6:
-                line = line.replace(" ", pick.choice(["  ", "\t", ""]))
-            elif kind == 7:
-                line = pick.choice(["<13>", "\ufeff", '{"message": "']) + line
-            else:
-                line = line.swapcase()
-        if line.strip():
-            found.append(line)
-    return found
-
-
-@pytest.fixture
-def installed(server: Server, datasets: list[Dataset]) -> Iterator[list[Dataset]]:
-    made: list[Artifact] = [*base_artifacts(server.traits)]
-    for dataset in datasets:
-        made += artifacts(dataset, namespace="fuzz", traits=server.traits)
-    for artifact in made:
-        body = None if artifact.kind == "data_stream" else artifact.body
-        server.call("PUT", f"{PATHS[artifact.kind]}/{artifact.id}", body)
-    yield datasets
-    if not server.traits.has_data_streams:
-        for dataset in datasets:
-            server.call("DELETE", dataset.data_stream("fuzz"))
-    for artifact in reversed(made):
-        server.call("DELETE", f"{PATHS[artifact.kind]}/{artifact.id}")
-
-
-def test_two_thousand_damaged_lines_go_in_and_come_out(server: Server, installed: list[Dataset]) -> None:
-    for dataset in installed:
-        lines = mutated(dataset, 2000)
-        body = b"".join(
-            b'{"create":{}}\n' + orjson.dumps({"message": line, "n": n}) + b"\n"
-            for n, line in enumerate(lines)
-        )
-        stream = dataset.data_stream("fuzz")
-        answer = server.call("POST", f"{stream}/_bulk?refresh=true", body)
-        failed = [item["create"] for item in answer["items"] if item["create"]["status"] >= 300]
-        assert not failed, failed[:3]
-        query = {"size": 2000, "track_total_hits": True, "query": {"match_all": {}}}
-        hits = server.call("POST", f"{stream}/_search", query)["hits"]
-        indexed = {hit["_source"]["n"]: hit["_source"] for hit in hits["hits"]}
-        for number, line in enumerate(lines):
-            # Headers are dropped, and nothing else; Python and the pipeline mean the same by a header.
-            header = any(parser.declared_format(line) is not None for parser in dataset.body.parsers)
-            assert (number not in indexed) == header, line
-            if header:
-                continue
-            event = indexed[number]["event"]
-            assert event["original"] == line
-            assert event["dataset"] == dataset.name
-            assert event["kind"] in ("alert", "event", "pipeline_error")
-        assert len(indexed) > 1500
-        kinds = {indexed[n]["event"]["kind"] for n in indexed}
-        assert "pipeline_error" in kinds
-        assert len(kinds) > 1

@@ -144,7 +144,7 @@ def test_lines_that_the_cluster_refuses_are_counted_and_explained(deployed: str,
 @pytest.mark.parametrize(
     ("dataset", "name", "said"),
     [
-        ("flow.aws_vcp", "flow.log", "Known: auth.sshd, "),
+        ("flow.aws_vcp", "flow.log", ", auth.sshd, "),
         ("flow.aws_vpc", "missing.log", "does not exist"),
         ("flow.aws_vpc", ".", "is a directory"),
     ],

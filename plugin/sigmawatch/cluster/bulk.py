@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,11 +11,11 @@ import orjson
 from sigmawatch.cluster.failures import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sigmawatch.cluster.client import Cluster
 
-__all__ = ["BulkFailure", "BulkItem", "bulk"]
+__all__ = ["BulkFailure", "BulkItem", "bulk", "in_order"]
 
 MAX_ITEMS = 1_000
 MAX_BYTES = 5_000_000
@@ -59,6 +60,21 @@ def bulk(cluster: Cluster, items: Iterable[BulkItem], *, refresh: bool = False) 
     return failures
 
 
+def in_order(ids: Sequence[str], items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return what an answer's `items` say of each document, in the order in which they were sent.
+
+    OpenSearch (3.7) answers in another order as soon as a pipeline drops or fails one of them, so that only the ids
+    tell which is which. Of several with one id the answers come in the order of their sending.
+    """
+    given = [next(iter(item.values())) for item in items]
+    results: dict[str | None, list[Mapping[str, Any]]] = {}
+    for result in given:
+        results.setdefault(result.get("_id"), []).append(result)
+    if Counter(ids) != {name: len(found) for name, found in results.items()}:
+        return given  # ids that a pipeline gave anew
+    return [results[sent].pop(0) for sent in ids]
+
+
 def _lines(item: BulkItem) -> bytes:
     head = orjson.dumps({item.action: {"_index": item.index, "_id": item.id}})
     if item.action == "delete":
@@ -84,8 +100,7 @@ def _send(cluster: Cluster, batch: list[BulkItem], refresh: bool) -> list[BulkFa
     params = {"refresh": "true"} if refresh else None
     answer = cluster.request("POST", "/_bulk", b"".join(map(_lines, batch)), params=params, idempotent=True)
     failures = []
-    for item, entry in zip(batch, answer["items"], strict=True):
-        result = entry[item.action]
+    for item, result in zip(batch, in_order([item.id for item in batch], answer["items"]), strict=True):
         error = result.get("error")
         if error:
             reason = describe(error) if isinstance(error, dict) else str(error)

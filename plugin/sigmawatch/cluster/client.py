@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from functools import cached_property
@@ -53,7 +54,15 @@ class _Json(JsonSerializer):
         try:
             return orjson.loads(data)
         except orjson.JSONDecodeError:
-            return data.decode("utf-8", "replace")
+            pass
+        text = data.decode("utf-8", "replace")
+        try:
+            # A server passes on what somebody wrote into an event, such as the escape of half a character, which orjson
+            # refuses: an answer must not become unreadable by that.
+            whole = json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace")
+            return orjson.loads(whole)
+        except (ValueError, RecursionError):
+            return text
 
 
 class _AnyText(TextSerializer):

@@ -18,7 +18,7 @@ from sigmawatch.datasets.derive import DERIVATIONS, write_related
 from sigmawatch.datasets.load import emitted_fields
 from sigmawatch.datasets.mapping import assignments, write_cases, write_switches
 from sigmawatch.datasets.parsers import TakesParsed, needed_raw_values, steps_of
-from sigmawatch.datasets.script import MAX_SOURCE_BYTES, Script, literal
+from sigmawatch.datasets.script import MAX_SOURCE_BYTES, TEXT_TYPES, Script, literal
 from sigmawatch.datasets.times import time_zone
 from sigmawatch.datasets.values import write_mapping
 from sigmawatch.datasets.writing import ARGUMENTS, ENVIRONMENT, TIME_SLOT
@@ -137,24 +137,20 @@ def _rescue(dataset: Dataset) -> list[dict[str, Any]]:
     Each may fail by itself (a shipper's `event` that is a text) without the others being skipped.
     """
     return [
+        # Not even this runs where the engine cannot hand a document to scripts: OpenSearch, when a shipper's JSON has
+        # a whole number beyond a long. What follows does what it can then.
         {
-            "set": {
-                "tag": "rescue-kind",
-                "field": "event.kind",
-                "value": "pipeline_error",
+            "script": {
+                "tag": "rescue",
+                "lang": "painless",
+                "source": _RESCUE,
+                "params": {"dataset": dataset.name},
                 "ignore_failure": True,
             }
         },
-        {
-            "set": {
-                "tag": "rescue-dataset",
-                "field": "event.dataset",
-                "value": dataset.name,
-                "ignore_failure": True,
-            }
-        },
+        _rescue_set("kind", "event.kind", "pipeline_error"),
+        _rescue_set("dataset", "event.dataset", dataset.name),
         _append_error("the script reached a limit of the engine"),
-        # The script sets these before it looks at the line; they are missing only when it could not run at all.
         {
             "rename": {
                 "tag": "rescue-original",
@@ -164,20 +160,31 @@ def _rescue(dataset: Dataset) -> list[dict[str, Any]]:
                 "ignore_failure": True,
             }
         },
-        {
-            "set": {
-                "tag": "rescue-time",
-                "field": "@timestamp",
-                "value": "{{{_ingest.timestamp}}}",
-                "override": False,
-                "ignore_failure": True,
-            }
-        },
+        _rescue_set("ingested", "event.ingested", "{{{_ingest.timestamp}}}", override=False),
+        _rescue_set("time", "@timestamp", "{{{_ingest.timestamp}}}", override=False),
     ]
+
+
+_RESCUE = """\
+String now = Instant.ofEpochMilli(System.currentTimeMillis()).toString();
+if (!(ctx.event instanceof Map)) { ctx.event = new HashMap(); }
+if (ctx.event.ingested == null) { ctx.event.ingested = now; }
+boolean usable = false;
+try {
+  usable = ZonedDateTime.parse(ctx['@timestamp'].toString()).toInstant().toEpochMilli() >= 0L;
+} catch (Exception e) { }
+if (!usable) { ctx['@timestamp'] = now; }
+"""
+
+
+def _rescue_set(name: str, field: str, value: str, *, override: bool = True) -> dict[str, Any]:
+    settings = {"tag": f"rescue-{name}", "field": field, "value": value, "ignore_failure": True}
+    return {"set": settings if override else {**settings, "override": False}}
 
 
 def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     body = dataset.body
+    script.declared = dataset.fields
     for name, table in body.tables.items():
         script.params[f"table.{name}"] = dict(table)
     # What a line says about its values needs no guess whether they are in the right places.
@@ -208,13 +215,12 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
         for name, statements in (*written.items(), ("derived", [times + derived]))
     )
     categorise = "".join(f"  {call}\n" for call in _functions(script, "cases", [cases] if cases else []))
-    original, message = script.get("event.original"), literal("message")
+    message = literal("message")
     event = script.object("event")
-    # Objects that this script does not write to may come as a text all the same, which no mapping would accept.
-    written_objects = {path.partition(".")[0] for path in script.objects}
-    others = [name for name in _shipper_objects(dataset) if name not in written_objects]
-    made_objects = "".join(f"  makeObject(d, {literal(name)});\n" for name in others)
-    script.function("makeObjects", "void", "Map d", made_objects)
+    script.params["shape"] = _shape(dataset.fields)
+    drops = any(parser.drops for parser in body.parsers)
+    # A mark of our own that is not for a shipper to set.
+    forget = "ctx.remove('_drop');\n" if drops else ""
     keep_message = f"ctx.remove({message});"
     if body.message == "text":
         keep_message = f"if (raw != null) {{ ctx.put({message}, text); }}"
@@ -236,14 +242,15 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
 Map p = params;
 long now = System.currentTimeMillis();
 String present = iso(now);
-makeObjects(ctx);
+def given = ctx.get('event');
+def raw = given instanceof Map ? ((Map)given).get('original') : null;
+if (raw == null) {{ raw = ctx.get({message}); }}
+if (raw == null) {{ raw = ctx.remove('event.original'); }}
+{inputs}{forget}admit(ctx, (Map)p.get('shape'));
 Map[] o = open(ctx);
 List problems = new ArrayList();
 String step = 'input';
-def raw = {original};
-if (raw == null) {{ raw = ctx.get({message}); }}
-if (raw == null) {{ raw = ctx.remove('event.original'); }}
-{inputs}String text = raw == null ? '' : raw.toString();
+String text = raw == null ? '' : raw.toString();
 if (raw != null) {{ {script.put("event.original", "text")} }}
 {take_message}{script.put("event.dataset", literal(dataset.name))}
 {script.put("event.module", literal(body.module))}
@@ -295,9 +302,24 @@ def _unless_refused(script: Script, statements: str) -> str:
     return f"if ({script.fault} == null) {{\n{statements}}}\n" if statements else ""
 
 
-def _shipper_objects(dataset: Dataset) -> list[str]:
-    """Return the objects at the top of the document that its mappings expect."""
-    return sorted({field.partition(".")[0] for field in dataset.fields if "." in field})
+_KINDS = {"ip": "ip", "date": "date", "flattened": "object", "nested": "object", "object": "object"}
+"""Mapping type -> what `admit` is to look at, where that is not just whether the value is no object."""
+
+
+def _shape(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields that documents may have as the Painless function `admit` reads them."""
+    shape: dict[str, Any] = {}
+    for name, mapping_type in sorted(fields.items()):
+        if name in ("message", "@timestamp", "event.original"):
+            continue  # what comes there is looked at as the line, or as the shipper's time
+        level = shape
+        *parents, last = name.split(".")
+        for parent in parents:
+            if not isinstance(level.get(parent), dict):
+                level[parent] = {}
+            level = level[parent]
+        level.setdefault(last, _KINDS.get(mapping_type, "text" if mapping_type in TEXT_TYPES else "value"))
+    return shape
 
 
 def _functions(script: Script, name: str, statements: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["IN_ELEMENT", "MAX_SOURCE_BYTES", "TREE", "Script", "java_length", "literal"]
+__all__ = ["IN_ELEMENT", "MAX_SOURCE_BYTES", "TEXT_TYPES", "TREE", "Script", "java_length", "literal"]
 
 MAX_SOURCE_BYTES = 65_535
 """What both engines accept as a script's source (`script.max_size_in_bytes`)."""
@@ -26,6 +26,9 @@ TREE = "(tree) "
 
 IN_ELEMENT = " > "
 """Between the name of a list of objects and that of a value in each of them."""
+
+TEXT_TYPES = frozenset({"keyword", "wildcard", "match_only_text", "constant_keyword"})
+"""Mapping types that take any text."""
 
 _FUNCTION = re.compile(r"^[A-Za-z][\w\[\]]* (\w+)\([^)]*\) \{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
 _WORD = re.compile(r"\b[A-Za-z]\w*(?=\()")
@@ -76,6 +79,8 @@ class Script:
         """Raw values whose names the parsers know beforehand."""
         self.mapped: tuple[str, ...] = ()
         """Raw values that field mappings name."""
+        self.declared: Mapping[str, str] = {}
+        """Fields of the dataset -> mapping type."""
         self._slots: dict[str, int] = {"": 0}  # slot 0 says why the line as a whole is refused
         self._objects: dict[str, int] = {"": 0}  # object 0 is the document itself
         self._functions: dict[str, str] = {}
@@ -127,6 +132,22 @@ class Script:
                 self.object(path.rpartition(".")[0])
             self._objects[path] = len(self._objects)
         return f"o[{self._objects[path]}]"
+
+    def reserved(self, rest: str) -> dict[str, bool]:
+        """Return the members of an object that a text of unknown meaning must not be put into, for tables.
+
+        A mapping would ignore it there, or refuse the document where it has an object of that name.
+        """
+        below = {
+            name.removeprefix(f"{rest}."): mapping_type
+            for name, mapping_type in self.declared.items()
+            if name.startswith(f"{rest}.")
+        }
+        return {
+            name.partition(".")[0]: True
+            for name, mapping_type in below.items()
+            if "." in name or mapping_type not in TEXT_TYPES
+        }
 
     def put(self, field: str, expression: str) -> str:
         """Return the statement that sets a field."""

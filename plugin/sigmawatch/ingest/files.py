@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import orjson
 
 from sigmawatch.cluster import ResponseError, url_path
+from sigmawatch.cluster.bulk import in_order
 from sigmawatch.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
@@ -109,12 +110,12 @@ def load_file(
     result = Loaded()
     target = dataset.data_stream(namespace)
     with _opened(path) as (lines, position):
-        batch: list[bytes] = []
+        batch: list[tuple[str, bytes]] = []
         size = 0
         for number, document in enumerate(dataset.documents(_readable(lines, path, result))):
             pair = _pair(target, path.name, number, document)
             batch.append(pair)
-            size += len(pair)
+            size += len(pair[1])
             if len(batch) >= BATCH_LINES or size >= BATCH_BYTES:
                 _send(cluster, batch, result)
                 batch, size = [], 0
@@ -139,22 +140,23 @@ def _readable(lines: Iterable[str], path: Path, result: Loaded) -> Iterator[str]
         result.unread = f"{path} is {what} after line {number}: {reason}"
 
 
-def _pair(target: str, name: str, number: int, document: dict[str, Any]) -> bytes:
+def _pair(target: str, name: str, number: int, document: dict[str, Any]) -> tuple[str, bytes]:
+    """Return the id of a document and the two lines of a bulk request that create it."""
     identity = f"{name}\n{number}\n{document['message']}".encode("utf-8", "replace")
     doc_id = hashlib.sha256(identity).hexdigest()[:32]
     head = orjson.dumps({"create": {"_index": target, "_id": doc_id}})
-    return head + b"\n" + orjson.dumps(document) + b"\n"
+    return doc_id, head + b"\n" + orjson.dumps(document) + b"\n"
 
 
-def _send(cluster: Cluster, batch: list[bytes], result: Loaded) -> None:
+def _send(cluster: Cluster, batch: list[tuple[str, bytes]], result: Loaded) -> None:
     """Send a batch, and again those of its lines that the cluster was too busy for."""
     for _ in range(_ATTEMPTS):
         if not batch:
             return
-        answer = cluster.request("POST", "/_bulk", b"".join(batch), idempotent=True)
+        answer = cluster.request("POST", "/_bulk", b"".join(lines for _, lines in batch), idempotent=True)
         busy = []
-        for pair, item in zip(batch, answer["items"], strict=True):
-            entry = item["create"]
+        entries = in_order([doc_id for doc_id, _ in batch], answer["items"])
+        for pair, entry in zip(batch, entries, strict=True):
             status = entry.get("status")
             if status == _BUSY:
                 busy.append(pair)

@@ -144,6 +144,10 @@ class Columns:
         formats_table = script.table("formats", {str(count): order for count, order in formats.items()})
         flags = f"{literal(self.tail)}, {'cut' if self._shaped else 'false'}, {literal(bool(self.choices))}"
         counts = script.table("formats.counts", sorted(formats, reverse=True))
+        rest = ""
+        if self.rest:
+            reserved = script.table("reserved", script.reserved(self.rest))
+            rest = f" else {{ putUnknown(rest, vendorName(name), value, (Map){reserved}); }}"
         script.function(
             "columns",
             "String",
@@ -172,7 +176,7 @@ class Columns:
       String name = (String)names.get(i);
       def slot = columns.get(name);
       int at = slot == null ? -1 : ((Number)slot).intValue();
-      if (at > 0) {{ f[at] = value; }}{" else { rest.put(vendorName(name), value); }" if self.rest else ""}
+      if (at > 0) {{ f[at] = value; }}{rest}
     }}
   }}
   return null;""",

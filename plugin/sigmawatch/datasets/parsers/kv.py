@@ -147,6 +147,7 @@ def pairs_table(step: Pairs, script: Script, *, any_key: bool = False) -> dict[s
         "slots": {key: used.get(key, 0) for key in step.keys},
         "nulls": dict.fromkeys(step.null_values, True),
         "all": step.all and bool(step.rest),
+        "reserved": script.reserved(step.rest) if step.rest else {},
     }
 
 
