@@ -93,16 +93,19 @@ def compile_pack(
     pack: Pack,
     *,
     site: Environment | None = None,
+    types: Mapping[str, str] | None = None,
     cache: PlanCache | None = None,
 ) -> tuple[Compiled, list[Dataset]]:
     """Load and compile a pack as a site wants it; return its own datasets, too.
 
-    Its rules may be about built-in datasets as well. Raises ContentError for datasets that are invalid; rules keep
-    their problems.
+    `types`: mapping types that win over those of ECS and the datasets. Rules may be about built-in datasets as well.
+    Raises ContentError for datasets that are invalid; rules keep their problems.
     """
     own = load_datasets(pack.ingest_pipelines)
     site = site or Environment("")
-    context = compile_context(known_datasets(own), placeholders=site.placeholders, root=pack.root)
+    context = compile_context(
+        known_datasets(own), overrides=types, placeholders=site.placeholders, root=pack.root
+    )
     compiled = compile_files(rule_files([pack.rules, *site.exclusions]), context, cache=cache)
     if not compiled.errors:
         plans, problems = tuned(compiled.plans, site.rules)
@@ -180,7 +183,13 @@ def bundle_for(
     Raises ContentError when any of the pack is invalid, TargetUnavailable when the cluster lacks what the
     target needs.
     """
-    compiled, datasets = compile_pack(pack, site=site, cache=default_cache())
+    types: Mapping[str, str] = {}
+    if site is not None and site.live_types is not None:
+        # Commands that only look at files do not wait for the client to be imported.
+        from sigmawatch.livetypes import live_types
+
+        types = live_types(cluster, site.live_types).types
+    compiled, datasets = compile_pack(pack, site=site, types=types, cache=default_cache())
     compiled.require()
     features = cluster.features()
     chosen = choose_target(target, features)

@@ -42,6 +42,21 @@ def test_an_environment_says_where_and_how_a_pack_is_deployed(cluster_url: str, 
     assert (unknown.code, "It has: stage." in unknown.err) == (2, True)
 
 
+@pytest.mark.engine
+def test_rules_are_compiled_for_the_types_that_fields_have_there(cluster_url: str, tmp_path: Path) -> None:
+    write(tmp_path / "rules/r.yml", rule_text("app.path|endswith: .php", head="name: live_types_rule"))
+    text = f"environments:\n  stage: {{url: {cluster_url}, target: runner, live_types: 'theirs-*'}}\n"
+    write(tmp_path / "sigmawatch.yml", text)
+    words = {"type": "text", "fields": {"keyword": {"type": "keyword"}}}
+    with connect(ConnectionSettings(cluster_url)) as cluster:
+        cluster.request("PUT", "/theirs-1", {"mappings": {"properties": {"app.path": words}}})
+        done = sigmawatch("deploy", "--pack", tmp_path, "--env", "stage", "--yes")
+        assert done.code == 0, done.err
+        found = {hit["_id"]: hit["_source"] for hit in cluster.scan("sigmawatch-detections")}
+        cluster.request("DELETE", "/theirs-1")
+    assert "app.path.keyword" in str(found["live_types_rule"]["plan"]["query"])
+
+
 def test_credentials_of_an_environment_go_to_its_cluster_and_nowhere_else(tmp_path: Path) -> None:
     key = write(tmp_path / "key", "id:secret-of-prod\n")
     with HttpStandIn(Answer(200, INFO)) as ours, HttpStandIn(Answer(200, INFO)) as other:

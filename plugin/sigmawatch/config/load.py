@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sigmawatch.config.model import NAMESPACE, Configuration, Environment, Kibana, Login, Secret
+from sigmawatch.config.model import INDICES, NAMESPACE, Configuration, Environment, Kibana, Login, Secret
 from sigmawatch.config.tuning import merged, read_tunings
 from sigmawatch.datasets.reader import Reader
 from sigmawatch.errors import ContentError, UsageError
@@ -32,7 +32,7 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SPACE = re.compile(r"[a-z0-9_-]+", re.ASCII)  # Kibana: "URL identifier" of a space
 _CONTENT = ("placeholders", "rules", "exclusions")
 _TOP = (*_CONTENT, "environments")
-_KEYS = ("url", "auth", "tls", "timeout", "namespace", "target", "kibana", *_CONTENT)
+_KEYS = ("url", "auth", "tls", "timeout", "namespace", "live_types", "target", "kibana", *_CONTENT)
 _LOGINS = ("api_key", "bearer", "username", "password")
 
 
@@ -142,6 +142,12 @@ def _environment(name: str, reader: Reader, folder: Path, site: Environment) -> 
         verify=tls.flag("verify") if tls is not None and has_tls and tls.get("verify") else True,
         timeout=_seconds(reader),
         namespace=_matching(reader, "namespace", NAMESPACE, "lower-case letters, digits and - _ ."),
+        live_types=_matching(
+            reader,
+            "live_types",
+            INDICES,
+            "what a pattern of index names has: small letters, digits and * , . _ + : -",
+        ),
         target=_target(reader),
         kibana=_kibana(reader),
         placeholders={**site.placeholders, **_placeholders(reader)},

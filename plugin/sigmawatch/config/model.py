@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from sigmawatch.cluster import ConnectionSettings
     from sigmawatch.config.tuning import RuleTuning
 
-__all__ = ["NAMESPACE", "Configuration", "Environment", "Kibana", "Login", "Secret"]
+__all__ = ["INDICES", "NAMESPACE", "Configuration", "Environment", "Kibana", "Login", "Secret"]
 
 NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}", re.ASCII)
 """What can end the name of an index."""
+
+INDICES = re.compile(r"[a-z0-9*.-][a-z0-9*,._+:-]*", re.ASCII)
+"""Names of indices and patterns of them, also of remote clusters."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Environment:
     timeout: float | None = None
     namespace: str | None = None
     """Of data streams and alerts; None where the configuration leaves it to the command."""
+    live_types: str | None = None
+    """Indices of the cluster whose mappings say what types fields have; None: ECS and the datasets say so."""
     target: str | None = None
     """Who executes the detections, by the name of the target."""
     kibana: Kibana | None = None
