@@ -11,7 +11,7 @@ import orjson
 from sigmawatch.compile.context import Compiled, Place, relative
 from sigmawatch.compile.fingerprint import code_digest, context_digest, digest
 from sigmawatch.compile.plan import DetectionPlan
-from sigmawatch.compile.units import RuleFact, Source, Unit, as_json, filters_of, units_of
+from sigmawatch.compile.units import RuleFact, Source, Unit, filters_of, units_of
 from sigmawatch.errors import Problem, Severity
 
 if TYPE_CHECKING:
@@ -135,30 +135,28 @@ class _Compilation:
         from sigmawatch.compile.workers import compile_units
 
         results = compile_units(units, self._sources, self._context, processes=self._processes)
-        for unit, result in zip(units, results, strict=True):
+        for unit, told in zip(units, results, strict=True):
+            result = orjson.loads(told) if isinstance(told, bytes) else told
             self._learn(unit, result)
-            if self._cache is not None and self._is_readable(unit):
-                self._remember(unit, result)
+            if self._cache is not None and isinstance(told, bytes) and self._is_readable(unit):
+                self._remember(unit, result, told)
 
     def _learn(self, unit: Unit, result: UnitResult) -> None:
         self._results[unit] = result
         for number, told in zip(unit.own, result["facts"], strict=True):
             self._facts[number] = _read_json_facts(told)
 
-    def _remember(self, unit: Unit, result: UnitResult) -> None:
+    def _remember(self, unit: Unit, result: UnitResult, text: bytes) -> None:
         """Set aside what the cache is to keep: nothing that names a file, which may move, or ran out of stack."""
         for number, told, sound in zip(unit.own, result["facts"], result["sound"], strict=True):
-            text = as_json(told) if sound else None
-            if text is not None:
-                self._new[_facts_key(self._base, self._digests[number])] = text
+            if sound:
+                self._new[_facts_key(self._base, self._digests[number])] = orjson.dumps(told)
         names = [self._sources[number].path.name for number in (*unit.own, *unit.filters)]
         for problem in result["problems"]:
             said = f"{problem['message']} {problem['hint']}"
             if any(name in said for name in (*names, *_OF_THE_MOMENT)):
                 return
-        text = as_json(result)
-        if text is not None:
-            self._new[self._key(unit)] = text
+        self._new[self._key(unit)] = text
 
     def _is_readable(self, unit: Unit) -> bool:
         return all(self._sources[number].content is not None for number in (*unit.own, *unit.filters))

@@ -309,6 +309,11 @@ class _Expression:
         return _Known(within=frozenset().union(*(each for each in required if each is not None)))
 
     def _sequence(self) -> _Known:
+        run = _PLAIN.match(self._text, self._at)
+        if run is not None and self._text[run.end() : run.end() + 1] in ("", "|", ")"):
+            # As most are, of which there may be thousands.
+            self._at = run.end()
+            return _Known(exact=frozenset({fold(_ESCAPED.sub(r"\1", run.group()))}))
         candidates: list[frozenset[str]] = []
         current: frozenset[str] = _EMPTY
         whole = True

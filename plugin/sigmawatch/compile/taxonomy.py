@@ -56,12 +56,21 @@ class BindingTransformation(PreprocessingTransformation):
     """
 
     bindings: tuple[Binding, ...]
+    _serving: dict[tuple[str | None, ...], list[Binding]] = field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
+    """By category, product and service: a rule set has few different ones."""
 
     def apply(self, rule: SigmaRule | SigmaCorrelationRule) -> None:
         """Note them; a correlation has no log source of its own."""
         if self._pipeline is None or not isinstance(rule, SigmaRule):
             return
-        serving = [binding for binding in self.bindings if binding.serves(rule)]
+        source = rule.logsource
+        asked = (source.category, source.product, source.service)
+        serving = self._serving.get(asked)
+        if serving is None:
+            serving = [binding for binding in self.bindings if binding.serves(rule)]
+            self._serving[asked] = serving
         if serving:
             super().apply(rule)
         for binding in serving:

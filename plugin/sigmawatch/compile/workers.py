@@ -6,9 +6,9 @@ import os
 import sys
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-import orjson
 from sigma.correlations import SigmaCorrelationRule, SigmaExtendedCorrelationCondition, SigmaRuleReference
 from sigma.filters import SigmaFilter
 
@@ -17,7 +17,7 @@ from sigmawatch.compile.units import RuleFact, as_json
 from sigmawatch.pack.rules import join_rules, read_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sigmawatch.compile.context import CompileContext
     from sigmawatch.compile.plan import DetectionPlan
@@ -67,29 +67,55 @@ def _references(rule: SigmaCorrelationRule) -> list[SigmaRuleReference]:
 
 def compile_units(
     units: Sequence[Unit], sources: Sequence[Source], context: CompileContext, *, processes: int | None = None
-) -> list[UnitResult]:
-    """Return what comes of units, in their order. `processes`: as many as there are processors unless given."""
+) -> list[bytes | UnitResult]:
+    """Return what comes of units, in their order: as JSON, or where JSON cannot say it, as it is.
+
+    `processes`: as many as there are processors, where that pays, unless given.
+    """
     compiler = _UnitCompiler(sources, context)
     number = _processes(len(units)) if processes is None else processes
-    # Large ones first, dealt out in turn, so that all have about as much to do.
+    # Large ones first, so that none of them is begun when all others are done.
     turns = sorted(range(len(units)), key=lambda place: -compiler.size(units[place]))
-    shares = [turns[start::number] for start in range(number)]
-    found: dict[int, UnitResult] = {}
-    children = [_Child(compiler, [units[place] for place in share]) for share in shares[1:]]
-    try:
-        for place in shares[0]:
-            found[place] = compiler.compile(units[place])
-        for child, share in zip(children, shares[1:], strict=True):
-            results = child.results()
-            found.update((place, result) for place, result in zip(share, results, strict=False) if result)
-    finally:
-        for child in children:
-            child.end()
-    # What a child could not tell (numbers beyond 64 bits are no JSON of orjson's), or did not live to.
-    for place in range(len(units)):
-        if place not in found:
-            found[place] = compiler.compile(units[place])
-    return [found[place] for place in range(len(units))]
+    found: dict[int, bytes] = {}
+    with _Turns(turns) as deck:
+        children = [_Child(compiler, units, deck) for _ in range(number - 1)]
+        try:
+            for place in deck:
+                found[place] = as_json(compiler.compile(units[place])) or b""
+            for child in children:
+                found.update(child.results())
+        finally:
+            for child in children:
+                child.end()
+    # Nothing was found of what JSON cannot say (numbers beyond 64 bits), nor by a child that did not live to its end.
+    return [found.get(place) or compiler.compile(unit) for place, unit in enumerate(units)]
+
+
+class _Turns:
+    """Numbers of which each is drawn once, by whichever process comes first.
+
+    They stand in a nameless file, in which forked processes share their place: what one has read, no other reads.
+    """
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._file = TemporaryFile(buffering=0)  # noqa: SIM115 - closed by __exit__
+        self._file.write(b"".join(number.to_bytes(_WIDTH, "big") for number in numbers))
+        self._file.seek(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[int]:
+        """Draw until none are left."""
+        while drawn := self._file.read(_WIDTH):
+            yield int.from_bytes(drawn, "big")
+
+
+_WIDTH = 4
+"""Bytes of a number in a file or a pipe."""
 
 
 def _processes(units: int) -> int:
@@ -165,26 +191,29 @@ def _without_source(plan: DetectionPlan) -> dict[str, Any]:
 
 
 class _Child:
-    """A process that compiles its share and hands back all results at its end, so that nobody waits for a pipe."""
+    """A process that takes its turns and hands back all results at its end, so that nobody waits for a pipe."""
 
-    def __init__(self, compiler: _UnitCompiler, share: Sequence[Unit]) -> None:
+    def __init__(self, compiler: _UnitCompiler, units: Sequence[Unit], turns: _Turns) -> None:
         self._reader, writer = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
-            _work(compiler, share, writer)
+            _work(compiler, units, turns, writer)
         os.close(writer)
-        self._ended = False
 
-    def results(self) -> list[UnitResult | None]:
-        """Return the results, of which those that could not be told are None; none at all where it failed."""
+    def results(self) -> dict[int, bytes]:
+        """Return the results by the numbers of their units; none where it failed before its end."""
         with os.fdopen(self._reader, "rb") as pipe:
             self._reader = -1
             told = pipe.read()
-        try:
-            found: list[UnitResult | None] = orjson.loads(told)
-        except orjson.JSONDecodeError:
-            # It did not get to its end. What it was about is done again here, where errors are reported.
-            return []
+        found: dict[int, bytes] = {}
+        start = 0
+        while start < len(told):
+            place, length = (int.from_bytes(told[at : at + _WIDTH], "big") for at in (start, start + _WIDTH))
+            start += 2 * _WIDTH
+            if start + length > len(told):
+                break
+            found[place] = told[start : start + length]
+            start += length
         return found
 
     def end(self) -> None:
@@ -194,13 +223,14 @@ class _Child:
         os.waitpid(self._pid, 0)
 
 
-def _work(compiler: _UnitCompiler, share: Sequence[Unit], writer: int) -> NoReturn:
-    """Compile a share in a forked process. Never returns: what else its parent was doing is the parent's."""
+def _work(compiler: _UnitCompiler, units: Sequence[Unit], turns: _Turns, writer: int) -> NoReturn:
+    """Take turns in a forked process. Never returns: what else its parent was doing is the parent's."""
     code = 1
     try:
-        found = [as_json(compiler.compile(unit)) or b"null" for unit in share]
+        found = {place: as_json(compiler.compile(units[place])) or b"" for place in turns}
         with os.fdopen(writer, "wb") as pipe:
-            pipe.write(b"[" + b",".join(found) + b"]")
+            for place, text in found.items():
+                pipe.write(place.to_bytes(_WIDTH, "big") + len(text).to_bytes(_WIDTH, "big") + text)
         code = 0
     finally:
         # Neither handlers nor buffers nor tracebacks of the parent's.

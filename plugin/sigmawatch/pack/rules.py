@@ -142,13 +142,16 @@ def _spelled_for_pysigma(data: Any) -> Any:
     }
 
 
+_WITH_MODIFIERS = ("detection", "filter")
+"""The parts of a rule whose keys may have modifiers."""
+
 _UTF16LE = re.compile(r"\|utf16le(?=\||$)")
 
 
 def _parse(document: YamlDocument, merged: dict[str, Any]) -> SigmaCollection:
     source = SigmaRuleLocation(document.path, document.start_line)
     return SigmaCollection.from_dicts(
-        [_spelled_for_pysigma(merged)],
+        [{**merged, **{key: _spelled_for_pysigma(merged[key]) for key in _WITH_MODIFIERS if key in merged}}],
         collect_errors=True,
         source=source,
         collect_filters=True,
