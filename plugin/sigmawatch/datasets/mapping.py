@@ -47,8 +47,8 @@ Condition = Mapping[str, "tuple[str, ...] | bool"]
 _CHAIN = 3
 """Up to so many texts are compared one by one; more are looked up."""
 
-DECODINGS = ("escapes", "url", "url_twice", "plus")
-"""How texts are encoded: `\\x22` and `\\"`, `%22`, `%2522`, or with `+` for a blank."""
+DECODINGS = ("escapes", "hash", "url", "url_twice", "plus")
+"""How texts are encoded: `\\x22` and `\\"`, `#22`, `%22`, `%2522`, or with `+` for a blank."""
 
 
 @dataclass(frozen=True)

@@ -496,6 +496,7 @@ def _ambiguous(script: Script, mapping: FieldMapping) -> str:
 _DECODERS = {
     "": "{}",
     "escapes": "unescaped({})",
+    "hash": "decoded({}, '#')",
     "url": "decoded({}, '%')",
     "url_twice": "decoded(decoded({}, '%'), '%')",
     "plus": "({}).replace('+', ' ')",
