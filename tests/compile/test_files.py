@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from sigmawatch.compile.cache import PlanCache
 from sigmawatch.compile.compiler import compile_rules
 from sigmawatch.compile.context import Binding, CompileContext, Compiled
 from sigmawatch.compile.files import compile_files
-from sigmawatch.compile.fingerprint import code_files
+from sigmawatch.compile.fingerprint import code_files, context_digest
 from sigmawatch.pack.rules import load_rules
 
 PLAIN = """\
@@ -299,6 +299,23 @@ def test_another_context_compiles_anew(pack: Path, cache: PlanCache, changed: di
     assert _said(after) == _one_by_one(pack, context) != _said(before)
     # And back again, all out of the cache.
     assert _said(compile_files(_files(pack), CONTEXT, cache=cache)) == _said(before)
+
+
+def test_all_of_a_context_is_part_of_the_key() -> None:
+    others = {
+        "bindings": (Binding("other.log", "logs-other.log-*", {}),),
+        "datasets": {"other.log": {}},
+        "overrides": {"size": "long"},
+        "default_indices": "other",
+        "keyword_fields": ("other",),
+        "without_message": frozenset({"other.log"}),
+        "placeholders": {"other": ("x",)},
+    }
+    # Pipelines have no digest at all, and the root is told anew each time.
+    assert {field.name for field in fields(CompileContext)} == {*others, "pipelines", "root"}
+    digests = [context_digest(CompileContext(**{name: value})) for name, value in others.items()]
+    assert len({context_digest(CompileContext()), *digests}) == len(others) + 1
+    assert context_digest(CompileContext(pipelines=(ProcessingPipeline(name="own"),))) is None
 
 
 def test_other_code_compiles_anew(pack: Path, cache: PlanCache, monkeypatch: pytest.MonkeyPatch) -> None:
