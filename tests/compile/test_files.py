@@ -179,6 +179,42 @@ def test_a_process_that_dies_costs_nothing_but_time(pack: Path, monkeypatch: pyt
     assert _said(compile_files(_files(pack), CONTEXT, processes=3)) == _one_by_one(pack)
 
 
+def test_an_error_here_leaves_no_process_behind(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = os.getpid()
+
+    def unforeseen(self: Any, unit: Any) -> Any:
+        if os.getpid() == parent:
+            raise ZeroDivisionError
+        return {"much": "x" * 1_000_000}  # more than a pipe holds
+
+    monkeypatch.setattr(workers._UnitCompiler, "compile", unforeseen)
+    with pytest.raises(ZeroDivisionError):
+        compile_files(_files(pack), CONTEXT, processes=4)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_processes_end_when_their_parent_is_killed(pack: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from sigmawatch.compile import workers\n"
+        "from sigmawatch.compile.context import CompileContext\n"
+        "from sigmawatch.compile.files import compile_files\n"
+        "parent = os.getpid()\n"
+        "def compile_unit(self, unit):\n"
+        "    if os.getpid() == parent:\n"
+        "        os.kill(parent, 9)\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    return {'much': 'x' * 1_000_000}\n"
+        "workers._UnitCompiler.compile = compile_unit\n"
+        "compile_files(sorted(Path(sys.argv[1]).rglob('*.yml')), CompileContext(), processes=4)\n"
+    )
+    # Whoever is left holds the pipe open: reading it to its end takes until all are gone.
+    ran = subprocess.run([sys.executable, "-c", code, pack], stdout=subprocess.PIPE, timeout=60, check=False)
+    assert ran.returncode == -9
+
+
 def test_what_json_cannot_say_is_compiled_here(pack: Path, cache: PlanCache) -> None:
     (pack / "d/large.yml").write_text(PLAIN.replace("plain", "large").replace("size: 5", f"score: {2**70}"))
     context = replace(CONTEXT, overrides={"score": "double"})

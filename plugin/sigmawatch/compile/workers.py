@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from dataclasses import replace
@@ -195,9 +196,12 @@ class _Child:
 
     def __init__(self, compiler: _UnitCompiler, units: Sequence[Unit], turns: _Turns) -> None:
         self._reader, writer = os.pipe()
+        parent = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
-            _work(compiler, units, turns, writer)
+            # With nobody left to read from it, writing to the pipe fails instead of waiting for ever.
+            os.close(self._reader)
+            _work(compiler, units, turns, writer, parent)
         os.close(writer)
 
     def results(self) -> dict[int, bytes]:
@@ -217,17 +221,24 @@ class _Child:
         return found
 
     def end(self) -> None:
-        """Close the pipe, on which the process ends if it has not yet, and wait for that."""
+        """Wait for the process, which has ended if its results were read; else end it."""
         if self._reader >= 0:
             os.close(self._reader)
+            os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
 
 
-def _work(compiler: _UnitCompiler, units: Sequence[Unit], turns: _Turns, writer: int) -> NoReturn:
+def _work(
+    compiler: _UnitCompiler, units: Sequence[Unit], turns: _Turns, writer: int, parent: int
+) -> NoReturn:
     """Take turns in a forked process. Never returns: what else its parent was doing is the parent's."""
     code = 1
     try:
-        found = {place: as_json(compiler.compile(units[place])) or b"" for place in turns}
+        found: dict[int, bytes] = {}
+        for place in turns:
+            if os.getppid() != parent:
+                break  # Nobody waits for this any more.
+            found[place] = as_json(compiler.compile(units[place])) or b""
         with os.fdopen(writer, "wb") as pipe:
             for place, text in found.items():
                 pipe.write(place.to_bytes(_WIDTH, "big") + len(text).to_bytes(_WIDTH, "big") + text)
