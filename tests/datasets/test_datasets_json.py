@@ -14,7 +14,7 @@ from sigmawatch.datasets import artifacts, base_artifacts, build_pipeline, load_
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.parsers.paths import Element, Key, PathError, Select, parse_path
 from sigmawatch.datasets.pipeline import without_hook
-from sigmawatch.datasets.script import Script
+from sigmawatch.datasets.script import Script, compact
 from sigmawatch.errors import ContentError
 
 if TYPE_CHECKING:
@@ -351,6 +351,13 @@ def test_json_texts(server: Server, small: Dataset) -> None:
     assert any("needle" in part for part in long)
 
 
+def test_the_whole_object_is_kept_where_that_is_wanted(server: Server, tmp_path: Path) -> None:
+    description = DESCRIPTION.replace("rest: test.small.rest", "whole: test.small.rest")
+    found = becomes(server, load_dataset(write(tmp_path, description, FIELDS)), who={"name": "a"}, number=1.0)
+    assert own(found)["rest"] == {"kind": "x", "time": str(TIME), "who": {"name": "a"}, "number": "1"}
+    assert own(found)["number"] == 1
+
+
 def test_what_no_mapping_names_is_kept(server: Server, small: Dataset) -> None:
     found = becomes(
         server, small, who={"name": "a", "age": 3}, names=[{"text": "t", "lang": "de"}], new={"x": [1]}
@@ -546,6 +553,34 @@ def test_hostile_texts_in_paths_stay_texts(server: Server, tmp_path: Path) -> No
     found = becomes(server, dataset, **{hostile: {"b": "found"}})
     assert found["url"]["domain"] == "found"
     assert "owned" not in found
+
+
+def test_a_script_without_white_space_means_the_same(server: Server, small: Dataset) -> None:
+    body = without_hook(build_pipeline(small))
+    members = {
+        "who": {"mail": "a@example.com"},
+        "answers": [{"rdata": "x  =  y", "ttl": 1}],
+        "settings": {"a": [1]},
+    }
+    document = {"_source": {"message": json.dumps({"kind": "Get it", "time": TIME, **members})}}
+    expected = server.simulate(body, [document])[0]["doc"]["_source"]
+    source = body["processors"][0]["script"]["source"]
+    body["processors"][0]["script"]["source"] = compact(source)
+    found = server.simulate(body, [document])[0]["doc"]["_source"]
+    for each in (expected, found):
+        each["event"].pop("ingested")
+    assert found == expected
+    assert len(compact(source)) < len(source) * 0.85
+
+
+def test_texts_in_a_script_keep_their_white_space() -> None:
+    source = (
+        "String go(int a) {\n  return 'it\\'s  a = b; go( // c' + (a - -1) + 'x'; // why\n}\ngo(1); m.go(2);"
+    )
+    assert (
+        compact(source) == "String go(int a){return 'it\\'s  a = b; go( // c' +(a - -1)+ 'x';}go(1);m.go(2);"
+    )
+    assert compact("void lengthy(int a) {\n  lengthy(a + 1);\n}\n") == "void _0(int a){_0(a + 1);}"
 
 
 def test_only_the_functions_that_are_called_are_sent(small: Dataset) -> None:

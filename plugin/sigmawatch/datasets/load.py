@@ -257,7 +257,9 @@ def _check(reader: Reader, body: Description, declared: Mapping[str, FieldInfo])
         if isinstance(parser, NamesItsValues) and parser.rest:
             info = declared.get(parser.rest)
             if info is None or info.type != "flattened":
-                _place(reader, "rest").problem(f"{parser.rest!r} is no declared field of the type flattened")
+                (_find(reader, "rest") or _find(reader, "whole") or reader).problem(
+                    f"{parser.rest!r} is no declared field of the type flattened"
+                )
     for name in body.derive:
         if name not in DERIVATIONS:
             reader.at("derive").problem(

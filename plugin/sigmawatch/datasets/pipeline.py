@@ -18,7 +18,7 @@ from sigmawatch.datasets.derive import DERIVATIONS, write_related
 from sigmawatch.datasets.load import emitted_fields
 from sigmawatch.datasets.mapping import assignments, write_cases, write_switches
 from sigmawatch.datasets.parsers import TakesParsed, needed_raw_values, steps_of
-from sigmawatch.datasets.script import MAX_SOURCE_BYTES, TEXT_TYPES, Script, literal
+from sigmawatch.datasets.script import MAX_SOURCE_BYTES, TEXT_TYPES, Script, compact, literal
 from sigmawatch.datasets.times import time_zone
 from sigmawatch.datasets.values import write_mapping
 from sigmawatch.datasets.writing import ARGUMENTS, ENVIRONMENT, TIME_SLOT
@@ -83,6 +83,8 @@ def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None
     if "timezone" in known:
         script.params["timezone"] = time_zone(str(options.get("timezone") or ""))
     source = script.text(_main(dataset, script, options))
+    if len(source.encode()) > MAX_SOURCE_BYTES:
+        source = compact(source)
     if len(source.encode()) > MAX_SOURCE_BYTES:
         raise ContentError(
             [

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["IN_ELEMENT", "MAX_SOURCE_BYTES", "TEXT_TYPES", "TREE", "Script", "java_length", "literal"]
+__all__ = [
+    "IN_ELEMENT",
+    "MAX_SOURCE_BYTES",
+    "TEXT_TYPES",
+    "TREE",
+    "Script",
+    "compact",
+    "java_length",
+    "literal",
+]
 
 MAX_SOURCE_BYTES = 65_535
 """What both engines accept as a script's source (`script.max_size_in_bytes`)."""
@@ -33,6 +42,12 @@ TEXT_TYPES = frozenset({"keyword", "wildcard", "match_only_text", "constant_keyw
 _FUNCTION = re.compile(r"^[A-Za-z][\w\[\]]* (\w+)\([^)]*\) \{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
 _WORD = re.compile(r"\b[A-Za-z]\w*(?=\()")
 _INDENTATION = re.compile(r"^ +", re.MULTILINE)
+_TEXT = re.compile(r"('(?:[^'\\]|\\.)*')", re.DOTALL)
+_DEFINED = re.compile(r"^[A-Za-z][\w\[\]]* (\w+)\([^)]*\) \{$", re.MULTILINE)
+_CALLED = re.compile(r"(?<![\w.])[A-Za-z]\w*(?=\()")
+_REMARK = re.compile(r"//[^\n]*")
+_AROUND = re.compile(r"\s*([=*<>!&|?:;,(){}\[\]])\s*")
+_BLANKS = re.compile(r"\s+")
 _COMMENT = re.compile(r"^\s*//.*\n", re.MULTILINE)
 
 
@@ -49,6 +64,24 @@ def literal(value: str | bool | int | None) -> str:
     if isinstance(value, int):
         return f"{value}L"
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def compact(source: str) -> str:
+    """Return a script without what only people need: white space, comments, long names of functions.
+
+    For the few that would be larger than engines accept; texts in it stay as they are.
+    """
+    names = {
+        name: f"_{number}"
+        for number, name in enumerate(dict.fromkeys(_DEFINED.findall(source)))
+        if len(name) > len(f"_{number}")
+    }
+    parts = _TEXT.split(source)
+    # Every other part is a text. Blanks around + and - stay: `a - -1`.
+    for index in range(0, len(parts), 2):
+        part = _AROUND.sub(r"\1", _REMARK.sub("", parts[index]))
+        parts[index] = _CALLED.sub(lambda match: names.get(match[0], match[0]), _BLANKS.sub(" ", part))
+    return "".join(parts)
 
 
 def java_length(text: str) -> int:

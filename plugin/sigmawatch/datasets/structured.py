@@ -55,7 +55,7 @@ class Objects:
         extract = write_extraction(script, slots, f"element{number}")
         objects = script.objects_below(f"{target}[]")
         reset = " ".join(
-            [f"f[{slot}] = null; r[{slot}] = null;" for slot in slots.values()]
+            [f"forget(f, r, {slot});" for slot in slots.values()]
             + [f"{place} = new HashMap();" for place in objects.values()]
         )
         attach = " ".join(
@@ -66,9 +66,11 @@ class Objects:
         own = objects[f"{target}[]"]
         first = slots.get(mapping.fields[0].raw.removeprefix(prefix), 0) if mapping.fields else 0
         alone = f" else {{ take(x, f, r, {first}); }}" if first else ""
+        # Several mappings may make objects of one list.
         return f"""\
 List all = listOf(v);
-  List made = new ArrayList();
+  def before = {script.get(target)};
+  List made = before instanceof List ? (List)before : new ArrayList();
   for (int i = 0; i < all.size() && i < 500; ++i) {{
     def x = all.get(i);
     {reset}
@@ -130,4 +132,4 @@ class JsonText:
     def write(self, script: Script, mapping: FieldMapping) -> str:
         """Write the text."""
         puts = " ".join(script.put(field, "t") for field in mapping.to)
-        return f"String t = jsonTexts(v); if (t != null) {{ {puts} }}"
+        return f"String t = jsonField(v); if (t != null) {{ {puts} }}"

@@ -6,6 +6,7 @@ that is `required` it refuses the line.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -423,6 +424,8 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "count": Converted(frozenset({"long"}), "count(v)", "Long", "no count"),
     "port": Converted(frozenset({"long"}), "port(v)", "Long", "no port"),
     "ip": Converted(frozenset({"ip", "keyword"}), "ip(v)", complaint="no IP address"),
+    "fingerprint": Converted(_TEXTS, "v.replace(':', '').toUpperCase()"),
+    "mail_address": Converted(_TEXTS, "mailAddress(v)"),
     "dns_data": Converted(_TEXTS, "v.length() > 1 && v.endsWith('.') ? v.substring(0, v.length() - 1) : v"),
     "dns_name": Converted(_TEXTS, "dnsName(v)"),
     "domain": Converted(_TEXTS, "domain(v)", complaint="no host name"),
@@ -515,13 +518,15 @@ def write_mapping(script: Script, mapping: FieldMapping, number: int | str) -> s
             condition = f"{mapping_condition(script, mapping.when)} && {condition}"
         return f"  if ({condition}) {{ {name}({place}, {ARGUMENTS}); }}\n"
     slot = script.slot(mapping.raw)
+    if script.lists and _is_simple(mapping):
+        return _write_shared(script, mapping)
     argument = slot
     if mapping.join:
         argument += f" + ' ' + {script.slot(mapping.join)}"
     decoded = _DECODERS[mapping.decode].format(argument)
-    if mapping.type == "keyword" and not (script.lists and (mapping.decode or mapping.join)):
+    if mapping.type == "keyword" and not script.lists:
         # Nothing to convert: a function of its own would be ten times as long.
-        call = " ".join(_put_text(script, mapping, field, decoded) for field in mapping.to)
+        call = " ".join(_put(script, mapping, field, decoded) for field in mapping.to)
     elif script.lists:
         # The raw value may be a list: the first is in its slot, all are in `r`.
         decode = f"v = {_DECODERS[mapping.decode].format('v')}; " if mapping.decode else ""
@@ -550,12 +555,63 @@ def write_mapping(script: Script, mapping: FieldMapping, number: int | str) -> s
     return f"  if ({condition}) {{ {call} }}{missing}\n"
 
 
-def _put_text(script: Script, mapping: FieldMapping, field: str, text: str) -> str:
-    """Return the statement for a field that takes a text as it is, or the texts of a list."""
-    if not script.lists or field == "@timestamp":
-        return _put(script, mapping, field, text)
-    place, name = script.place(field)
-    outside = IN_ELEMENT in mapping.raw and "[]" not in field
-    call = "addTexts" if mapping.makes_list or outside else "putText"
-    statement = f"{call}({place}, {literal(name)}, {text}, r[{script.slot_number(mapping.raw)}]);"
-    return f"if ({script.get(field)} == null) {{ {statement} }}" if mapping.if_absent else statement
+def _is_simple(mapping: FieldMapping) -> bool:
+    """Whether a mapping of a raw value that may be a list can use the function that all of its type share."""
+    shared = mapping.type == "keyword" or isinstance(VALUE_TYPES[mapping.type], (Converted, Moment))
+    return shared and not (
+        mapping.required or mapping.join or mapping.decode or mapping.unless_in or "@timestamp" in mapping.to
+    )
+
+
+def _write_shared(script: Script, mapping: FieldMapping) -> str:
+    """Return the statements for a mapping, and write the function of its type: one for all its mappings.
+
+    Functions of their own would make descriptions of a hundred fields longer than engines accept.
+    """
+    value_type = VALUE_TYPES[mapping.type]
+    number = script.slot_number(mapping.raw)
+    many = mapping.makes_list or IN_ELEMENT in mapping.raw
+    said = ""
+    if mapping.type == "keyword":
+        name, more = "text", ""
+    elif isinstance(value_type, (Converted, Moment)):
+        needed = [word for word in ("p", "now") if re.search(rf"\b{word}\b", value_type.expression)]
+        name, more = f"{mapping.type}Of", "".join(f", {word}" for word in ("problems", *needed))
+        what = "no usable time"
+        convert = (
+            f"long ms = {value_type.expression}; "
+            "String t = ms >= 0L && ms <= 253402300799999L ? iso(ms) : null;"
+        )
+        if isinstance(value_type, Converted):
+            what, convert = value_type.complaint, f"{value_type.result} t = {value_type.expression};"
+        told = "" if mapping.quiet or not what else f"{mapping.raw}: {what}"
+        said = f", {literal(told) if told else 'null'}"
+        script.function(
+            name,
+            "void",
+            "int i, Map m, String k, boolean many, String said, String[] f, def[] r, List problems"
+            + "".join({"p": ", Map p", "now": ", long now"}[word] for word in needed),
+            f"""\
+int at = 0;
+String v = f[i];
+while (v != null) {{
+{convert}
+if (t != null) {{ put(m, k, t, at, many); }} else if (said != null) {{ complain(problems, said); }}
+at = at + 1;
+v = textAt(r[i], at);
+}}""",
+        )
+    calls = []
+    for field in mapping.to:
+        place, key = script.place(field)
+        add = "true" if many and (mapping.makes_list or "[]" not in field) else "false"
+        call = f"{name}({number}, {place}, {literal(key)}, {add}{said}, f, r{more});"
+        calls.append(f"if ({script.get(field)} == null) {{ {call} }}" if mapping.if_absent else call)
+    slot = script.slot(mapping.raw)
+    conditions = [mapping_condition(script, mapping.when)] if mapping.when else []
+    if mapping.differs_from:
+        conditions.append(f"{slot} != null && !{slot}.equals({script.slot(mapping.differs_from)})")
+    if mapping.unless:
+        conditions.append(f"!{literal(mapping.unless)}.equals({slot})")
+    statements = " ".join(calls)
+    return f"if ({' && '.join(conditions)}) {{ {statements} }}\n" if conditions else f"{statements}\n"

@@ -67,24 +67,18 @@ def _write_node(script: Script, node: _Node, name: str) -> str:
             condition = f"{literal(step.text)}.{test}(wordOf(m.get({literal(step.key)})))"
             lines.append(f"if ({condition}) {{ {' '.join(inner)} }}")
     parts = []
-    for start in range(0, len(lines), _LOOKUPS_A_FUNCTION):
+    for start in range(_LOOKUPS_A_FUNCTION, len(lines), _LOOKUPS_A_FUNCTION):
         part = f"{name}p{start}"
-        body = "".join(f"  {line}\n" for line in lines[start : start + _LOOKUPS_A_FUNCTION])
+        body = "\n".join(lines[start : start + _LOOKUPS_A_FUNCTION])
         script.function(part, "void", "Map m, String[] f, def[] r", body)
-        parts.append(f"{part}((Map)x, f, r);")
+        parts.append(f"{part}(m, f, r);")
+    own = "\n".join(lines[:_LOOKUPS_A_FUNCTION] + parts)
     script.function(
         name,
         "void",
         "def x, String[] f, def[] r",
-        f"""\
-  if (x instanceof Map) {{ {" ".join(parts)} }}
-  else if (x instanceof List) {{
-    List all = (List)x;
-    for (int i = 0; i < all.size() && i < 500; ++i) {{ {name}(all.get(i), f, r); }}
-  }} else if (x instanceof String) {{
-    Map m = embedded((String)x);
-    if (m != null) {{ {name}(m, f, r); }}
-  }}""",
+        f"if (x instanceof Map) {{\nMap m = (Map)x;\n{own}\n}}"
+        f" else if (x != null) {{ for (def e : inner(x)) {{ {name}(e, f, r); }} }}",
     )
     return name
 

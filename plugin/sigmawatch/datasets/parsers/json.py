@@ -11,6 +11,7 @@
         rest: aws.cloudtrail.other              # a flattened field for everything that no mapping names
         windows_xml: true                       # the XML of Windows events is read as what Winlogbeat makes of it
         rendered: true                          # `message` beside parsed fields is a text that was made of them
+        whole: suricata.eve                     # or one for all of the object
 
 Raw values are paths (`paths`). Only those that something asks for are looked up, by code written for them.
 """
@@ -63,6 +64,8 @@ class Json:
     """Whether the XML of Windows events is read, too, as the object that Winlogbeat makes of it."""
     rendered: bool = False
     """Whether the document's own fields count even where it has a `message`, a text that was made of them."""
+    keeps_all: bool = False
+    """Whether the whole object goes there, not only what no mapping names."""
     kind: str = "json"
     options: Sequence[str] = ()
     mappings: Sequence[FieldMapping] = ()
@@ -111,7 +114,9 @@ class Json:
         if self.rendered:
             # A line that came along is worth more than what was made of it.
             required = script.table("required", groups)
-            given += f" || ({script.get('event.original')} == null && hasAll(ctx, (List){required}))"
+            # `given` is what the document has for `event`; its objects are not open yet.
+            none = "!(given instanceof Map) || ((Map)given).get('original') == null"
+            given += f" || (({none}) && hasAll(ctx, (List){required}))"
         return (
             f"if ({given}) "
             f"{{ raw = givenObject(ctx, raw, (List){script.table('parsed', list(self.parsed))}, "
@@ -150,12 +155,12 @@ class Json:
             lines.append(f"if ({fault} == null && !({proof})) {{ {fault} = {refusal}; }}")
         rest = ""
         if self.rest:
-            known = script.table("known", _known(script))
+            known = "null" if self.keeps_all else f"(Map){script.table('known', _known(script))}"
             script.function(
                 "keepRest",
                 "void",
                 "Map m, Map[] o, Map p",
-                f"  def left = flattened(m, (Map){known}, 0, new int[] {{1000}});\n"
+                f"  def left = flattened(m, {known}, 0, new int[] {{1000}});\n"
                 f"  if (left != null) {{ {script.put(self.rest, 'left')} }}",
             )
             rest = " keepRest(whole, o, p);"
@@ -205,6 +210,7 @@ def _known(script: Script) -> dict[str, Any]:
 _KEYS = frozenset(
     {
         "required", "error", "unwrap", "split", "prefixes", "parsed", "null_values", "rest", "windows_xml", "rendered",
+        "whole",
     }
 )  # fmt: skip
 
@@ -223,6 +229,8 @@ def read(reader: Reader) -> Json:
         if not all(isinstance(step, Key) for step in steps):
             way.problem("unwrap: expected keys only", hint="a list of one event is unwrapped by itself")
         unwrap.append(tuple(step.name for step in steps if isinstance(step, Key)))
+    if "rest" in reader.data and "whole" in reader.data:
+        reader.at("rest").problem("rest and whole are one or the other")
     required = reader.texts("required")
     if not required:
         reader.problem(
@@ -236,7 +244,8 @@ def read(reader: Reader) -> Json:
         prefixes=reader.texts("prefixes"),
         parsed=reader.texts("parsed") or ("json",),
         null_values=reader.texts("null_values"),
-        rest=reader.text("rest", default=""),
+        rest=reader.text("rest", default="") or reader.text("whole", default=""),
+        keeps_all="whole" in reader.data,
         windows_xml=reader.flag("windows_xml"),
         rendered=reader.flag("rendered"),
     )
