@@ -1,0 +1,244 @@
+"""Every request of a deploy spoiled in turn: the next run converges, nothing foreign is touched, nothing doubled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deploy_targets import PREFIX, Target, pipeline
+
+from cluster.fault_proxy import Fault, FaultProxy
+from sigmawatch.artifact import Artifact
+from sigmawatch.cluster import Cluster, ConnectionSettings, connect
+from sigmawatch.cluster.retry import RetryPolicy
+from sigmawatch.deploy import apply
+from sigmawatch.deploy import plan as make_plan
+from sigmawatch.deploy.registry import REGISTRY_INDEX, read_registry
+from sigmawatch.deploy.releases import list_releases, read_release, restored
+from sigmawatch.deploy.status import read_status
+from sigmawatch.errors import SigmawatchError
+
+pytestmark = pytest.mark.engine
+
+STRIDE = 1 if os.environ.get("SIGMAWATCH_EVERY_FAULT") else 8
+"""Each fault at each request takes a quarter of an hour. Usually each fault meets every eighth request, each fault
+another one, so that together they meet all of them."""
+
+FOREIGN = {"description": "theirs", "processors": []}
+
+
+def version(number: int) -> list[Artifact]:
+    """One of two bundles: between them everything is created, updated, deleted or left alone once."""
+    value = str(number)
+    component = Artifact(
+        "component_template",
+        f"{PREFIX}component",
+        {"template": {"mappings": {"properties": {f"a{number}": {"type": "keyword"}}}}},
+    )
+    template = Artifact(
+        "index_template",
+        f"{PREFIX}template",
+        {"index_patterns": [f"{PREFIX}logs-*"], "composed_of": [component.id], "priority": 900 + number},
+        depends_on=(component.key,),
+    )
+    detections = [
+        Artifact("detection", f"{PREFIX}{name}", {"n": name}) for name in ("kept", f"only-{number}")
+    ]
+    return [
+        component,
+        template,
+        pipeline("constant"),
+        pipeline("changing", value),
+        pipeline(f"only-{number}"),
+        *detections,
+    ]
+
+
+class Bench:
+    """A cluster seen directly and through a proxy that spoils requests."""
+
+    def __init__(self, target: Target, proxy: FaultProxy) -> None:
+        self.target = target
+        self.proxy = proxy
+        settings = ConnectionSettings(proxy.url, timeout=1.0)
+        retry = RetryPolicy(attempts=2)
+        self.through: Cluster = connect(settings, retry=retry, sleep=lambda seconds: None)
+        target.cluster.request("PUT", f"/_ingest/pipeline/{PREFIX}theirs", FOREIGN)
+        target.deploy(*version(1))
+
+    def deploy(self, number: int) -> SigmawatchError | None:
+        """Deploy through the proxy; what goes wrong is always an error in words."""
+        try:
+            apply(self.through, make_plan(self.through, version(number), pack="p"))
+        except SigmawatchError as error:
+            return error
+        return None
+
+    def expire_lock(self) -> None:
+        """Let the lock of a deployer that could not give it back expire."""
+        path = f"/{REGISTRY_INDEX}/_doc/lock"
+        found = self.target.cluster.request("GET", path, ignore=(404,))
+        if found and found.get("found"):
+            past = {**found["_source"], "expires": "2000-01-01T00:00:00+00:00"}
+            self.target.cluster.request("PUT", path, past)
+
+    def check(self, number: int) -> None:
+        """Assert that one version is deployed: all of it, once, and nothing else was touched."""
+        wanted = version(number)
+        cluster = self.target.cluster
+        plan = self.target.plan(*wanted)
+        assert plan.summary == f"{len(wanted)} unchanged"
+        assert not plan.has_work
+        pipelines = cluster.request("GET", f"/_ingest/pipeline/{PREFIX}*")
+        assert pipelines.pop(f"{PREFIX}theirs") == FOREIGN
+        assert set(pipelines) == {one.id for one in wanted if one.kind == "ingest_pipeline"}
+        found = Counter(hit["_id"] for hit in cluster.scan("sigmawatch-detections"))
+        assert found == Counter(one.id for one in wanted if one.kind == "detection")
+        assert set(read_registry(cluster)) == {one.key for one in wanted}
+        assert read_status(cluster).in_place
+        newest = list_releases(cluster, "p")[0]
+        assert newest.is_complete
+        back = restored(cluster, read_release(cluster, newest.number))
+        assert {one.key: one.body for one in back} == {one.key: one.body for one in wanted}
+
+    def check_truth(self, number: int) -> None:
+        """Assert that nothing which a deploy left half done is taken for somebody else's doing."""
+        actions = set(self.target.actions(*version(number)))
+        assert actions <= {"create", "update", "delete", "record", "unchanged"}
+        pipelines = self.target.cluster.request("GET", f"/_ingest/pipeline/{PREFIX}theirs")
+        assert pipelines == {f"{PREFIX}theirs": FOREIGN}
+
+
+@pytest.fixture
+def bench(target: Target) -> Iterator[Bench]:
+    with FaultProxy(target.cluster.url) as proxy:
+        made = Bench(target, proxy)
+        with made.through:
+            yield made
+
+
+@pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name)
+def test_a_request_that_is_spoiled_once_costs_at_most_another_run(bench: Bench, fault: Fault) -> None:
+    number, at, runs, outlived = 1, list(Fault).index(fault) % STRIDE - STRIDE + 1, 0, 0
+    while True:
+        at += STRIDE
+        runs += 1
+        number = 3 - number
+        bench.proxy.reset(lambda request, at=at: fault if request == at else None)  # type: ignore[misc]
+        error = bench.deploy(number)
+        made = len(bench.proxy.seen)
+        bench.proxy.reset()
+        outlived += error is None
+        bench.check_truth(number)
+        bench.expire_lock()
+        assert error is None or bench.deploy(number) is None
+        bench.check(number)
+        if at > made:
+            break
+    assert at > 25, "that was no deploy"
+    # What may be sent twice was, so that nobody noticed. A page with 200 is not what a cluster says: never again.
+    assert outlived > runs * (0.05 if fault is Fault.PAGE else 0.6)
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.HALF, Fault.GATEWAY_TIMEOUT, Fault.UNAVAILABLE]
+)
+def test_a_cluster_that_is_gone_from_some_request_on_costs_another_run(bench: Bench, fault: Fault) -> None:
+    number, at = 1, len(fault.name) % STRIDE - STRIDE + 1
+    while True:
+        at += STRIDE
+        number = 3 - number
+        bench.proxy.reset(lambda request, at=at: fault if request >= at else None)  # type: ignore[misc]
+        error = bench.deploy(number)
+        made = len(bench.proxy.seen)
+        bench.proxy.reset()
+        bench.check_truth(number)
+        bench.expire_lock()
+        assert error is None or bench.deploy(number) is None
+        bench.check(number)
+        if at > made:
+            assert error is None
+            break
+        if error is None:
+            # Only giving back the lock and forgetting old releases may fail without anybody noticing.
+            assert at >= made - 3
+    assert at > 25
+
+
+KILLED = """
+import sys
+from deploy_targets import pipeline
+from sigmawatch.cluster import ConnectionSettings, connect
+from sigmawatch.deploy import apply, plan
+from test_deploy_faults import version
+
+cluster = connect(ConnectionSettings(sys.argv[1]))
+for line in sys.stdin:
+    apply(cluster, plan(cluster, version(int(line)), pack="p"))
+    print("done", flush=True)
+"""
+
+
+class Deployer:
+    """A process of its own that deploys, and that can be killed."""
+
+    def __init__(self, url: str) -> None:
+        paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent), *sys.path]
+        script = f"import sys; sys.path[:0] = {paths!r}\n{KILLED}"
+        self.process: Any = subprocess.Popen(
+            [sys.executable, "-c", script, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def deploy(self, number: int) -> bool:
+        """Return whether it lived to the end of the deploy."""
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(f"{number}\n")
+            self.process.stdin.flush()
+        return self.process.stdout.readline() == "done\n"
+
+    def end(self) -> None:
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(timeout=60)
+
+
+@pytest.mark.parametrize("delivered", [False, True], ids=["before the request", "after the request"])
+def test_a_deployer_that_is_killed_at_any_request_is_followed_by_one_that_completes(
+    bench: Bench, delivered: bool
+) -> None:
+    number, at, killed = 1, 0, 0
+    while True:
+        at += max(3, STRIDE)  # each takes a process of its own
+        number = 3 - number
+        deployer = Deployer(bench.proxy.url)
+
+        def kill(request: int, at: int = at, deployer: Deployer = deployer) -> None:
+            if request == at and not delivered:
+                os.kill(deployer.process.pid, signal.SIGKILL)
+                deployer.process.wait(timeout=30)
+            if request == at + 1 and delivered:
+                os.kill(deployer.process.pid, signal.SIGKILL)
+
+        bench.proxy.reset()
+        bench.proxy.on_request = kill
+        lived = deployer.deploy(number)
+        deployer.end()
+        bench.proxy.on_request = lambda request: None
+        killed += not lived
+        bench.expire_lock()
+        if not lived:
+            bench.check_truth(number)
+            assert bench.deploy(number) is None
+        bench.check(number)
+        if lived:
+            break
+    assert killed >= 4
