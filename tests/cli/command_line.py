@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sigmawatch.cluster import ConnectionSettings, connect
+from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -122,32 +122,42 @@ def write(path: Path, text: str) -> Path:
 def contents(url: str) -> dict[str, Any]:
     """Return the names of everything that somebody can make in a cluster."""
     with connect(ConnectionSettings(url)) as cluster:
-        state = cluster.request("GET", "/_cluster/state/metadata")["metadata"]
-        return {
-            "indices": sorted(state["indices"]),
-            "index_templates": sorted(state.get("index_template", {}).get("index_template", {})),
-            "component_templates": sorted(state.get("component_template", {}).get("component_template", {})),
-            "data_streams": sorted(state.get("data_stream", {}).get("data_stream", {})),
-            "pipelines": sorted(one["id"] for one in state.get("ingest", {}).get("pipeline", ())),
-            "scripts": sorted(state.get("stored_scripts", {})),
-            "templates": sorted(state["templates"]),
-        }
+        return contents_of(cluster)
+
+
+def contents_of(cluster: Cluster) -> dict[str, Any]:
+    """Return the same of a cluster that one has to log in to."""
+    state = cluster.request("GET", "/_cluster/state/metadata")["metadata"]
+    return {
+        "indices": sorted(state["indices"]),
+        "index_templates": sorted(state.get("index_template", {}).get("index_template", {})),
+        "component_templates": sorted(state.get("component_template", {}).get("component_template", {})),
+        "data_streams": sorted(state.get("data_stream", {}).get("data_stream", {})),
+        "pipelines": sorted(one["id"] for one in state.get("ingest", {}).get("pipeline", ())),
+        "scripts": sorted(state.get("stored_scripts", {})),
+        "templates": sorted(state["templates"]),
+    }
 
 
 def emptied(url: str) -> None:
     """Remove everything that sigmawatch makes in a cluster."""
-    found = contents(url)
     with connect(ConnectionSettings(url)) as cluster:
-        settings = {"persistent": {"cluster.blocks.read_only": None}}
-        cluster.request("PUT", "/_cluster/settings", settings)
-        for path, key in (
-            ("/_data_stream", "data_streams"),
-            ("", "indices"),
-            ("/_index_template", "index_templates"),
-            ("/_component_template", "component_templates"),
-            ("/_ingest/pipeline", "pipelines"),
-            ("/_scripts", "scripts"),
-        ):
-            for name in found[key]:
-                if name.startswith(("sigmawatch", "logs-")):
-                    cluster.request("DELETE", f"{path}/{name}", ignore=(404,))
+        emptied_by(cluster)
+
+
+def emptied_by(cluster: Cluster) -> None:
+    """Remove the same by somebody who may."""
+    found = contents_of(cluster)
+    settings = {"persistent": {"cluster.blocks.read_only": None}}
+    cluster.request("PUT", "/_cluster/settings", settings)
+    for path, key in (
+        ("/_data_stream", "data_streams"),
+        ("", "indices"),
+        ("/_index_template", "index_templates"),
+        ("/_component_template", "component_templates"),
+        ("/_ingest/pipeline", "pipelines"),
+        ("/_scripts", "scripts"),
+    ):
+        for name in found[key]:
+            if name.startswith(("sigmawatch", "logs-")):
+                cluster.request("DELETE", f"{path}/{name}", ignore=(404,))

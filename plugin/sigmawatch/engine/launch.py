@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
     from sigmawatch.engine.java import Java
     from sigmawatch.engine.places import Account
 
-__all__ = ["LOG", "PORTS", "Installation", "Launch", "marker", "prepare"]
+__all__ = ["LOG", "PORTS", "USER", "Installation", "Launch", "marker", "prepare"]
+
+USER = "sigmawatch"
+"""Name of the superuser of a node with security."""
 
 LOG = "node.log"
 PORTS = "logs/http.ports"
@@ -72,16 +77,26 @@ def marker(work_dir: Path) -> str:
 
 
 def prepare(
-    installation: Installation, work_dir: Path, node_name: str, heap: str, port: int | None
+    installation: Installation,
+    work_dir: Path,
+    node_name: str,
+    heap: str,
+    port: int | None,
+    password: str = "",
 ) -> Launch:
-    """Make the node's folder and return how to start it."""
+    """Make the node's folder and return how to start it.
+
+    `password`: of its superuser; without one (and with OpenSearch, which has none) it knows no users.
+    """
     opensearch = installation.distribution.engine is Engine.OPENSEARCH
     files = {
         "opensearch.yml" if opensearch else "elasticsearch.yml": _settings(
-            work_dir, node_name, port, opensearch=opensearch
+            work_dir, node_name, port, opensearch=opensearch, security=bool(password)
         ),
         "log4j2.properties": _LOG4J,
     }
+    if password:
+        files |= {"users": f"{USER}:{_hashed(password)}\n", "users_roles": f"superuser:{USER}\n"}
     if not opensearch:
         files["jvm.options"] = "".join(f"{option}\n" for option in _server_options(work_dir, heap))
     try:
@@ -114,7 +129,16 @@ def prepare(
     return Launch(command, _environment(installation, work_dir), current_dir, installation.user, work_dir)
 
 
-def _settings(work_dir: Path, node_name: str, port: int | None, *, opensearch: bool) -> str:
+def _hashed(password: str) -> str:
+    """Return a password as Elasticsearch's file realm keeps it: its Hasher's PBKDF2 with 10,000 rounds."""
+    salt = os.urandom(32)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 10_000, 32)
+    return f"{{PBKDF2}}10000${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+
+
+def _settings(
+    work_dir: Path, node_name: str, port: int | None, *, opensearch: bool, security: bool = False
+) -> str:
     settings: dict[str, object] = {
         "cluster.name": node_name,
         "node.name": node_name,
@@ -131,7 +155,15 @@ def _settings(work_dir: Path, node_name: str, port: int | None, *, opensearch: b
         "cluster.routing.allocation.disk.threshold_enabled": False,
     }
     if not opensearch:
-        settings["xpack.security.enabled"] = False
+        settings["xpack.security.enabled"] = security
+    if security:
+        # Roles and API keys are what is wanted of it; on the loopback interface nobody listens to passwords.
+        settings |= {
+            "xpack.security.http.ssl.enabled": False,
+            "xpack.security.transport.ssl.enabled": False,
+            "xpack.security.enrollment.enabled": False,
+            "xpack.security.autoconfiguration.enabled": False,
+        }
     # A JSON value is a YAML value, whatever the path holds.
     return "".join(f"{key}: {orjson.dumps(value).decode()}\n" for key, value in settings.items())
 

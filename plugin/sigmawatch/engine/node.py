@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import socket
 import time
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from sigmawatch.engine.distribution import DISTRIBUTIONS, Engine
 from sigmawatch.engine.fetch import OnProgress, ensure_space
 from sigmawatch.engine.home import installed
 from sigmawatch.engine.java import find as find_java
-from sigmawatch.engine.launch import LOG, PORTS, Installation, prepare
+from sigmawatch.engine.launch import LOG, PORTS, USER, Installation, prepare
 from sigmawatch.engine.places import account, locked, new_work_dir, state_dir, store_dir
 from sigmawatch.engine.state import Node, Record
 from sigmawatch.errors import EngineError, UsageError
@@ -62,23 +63,26 @@ def start(
     engine: Engine = Engine.OPENSEARCH,
     port: int | None = None,
     heap: str = "512m",
+    security: bool = False,
     on_progress: OnProgress | None = None,
     timeout: float = 90.0,
 ) -> Node:
     """Start a node that outlives this process, and return it when it answers.
 
     A node of that name that runs already is returned as it is; the remains of a dead one are removed first.
+    `security` (Elasticsearch only): it knows users, roles and API keys; its superuser is in the node returned.
     Fetches the engine when the cache does not have it. Raises EngineError; nothing is left behind then.
     """
     state.check_name(name)
     _check_heap(heap)
+    password = _password(engine, security)
     folder = state_dir()
-    if node := _running(folder, name, engine, port):
+    if node := _running(folder, name, engine, port, security):
         return node
     _check_port(port)
     installation = _install(engine, on_progress)  # may take minutes: not under the name's lock
     with locked(folder / f"{name}.lock"):
-        if node := _running(folder, name, engine, port):
+        if node := _running(folder, name, engine, port, security):
             return node
         _clear(folder, name)
         work_dir = new_work_dir(installation.user)
@@ -87,9 +91,9 @@ def start(
         try:
             with process.lifeline(work_dir, hold=False) as lifeline:
                 node_name = f"sigmawatch-{name}-{work_dir.name[-8:]}"
-                launched = _launch(installation, lifeline, work_dir, node_name, heap, port)
+                launched = _launch(installation, lifeline, work_dir, node_name, heap, port, password)
             state.write(folder, name, Record(work_dir, launched))
-            node = _wait(installation, launched, name, node_name, timeout)
+            node = _wait(installation, launched, name, node_name, timeout, password)
             state.write(folder, name, Record(work_dir, launched, node))
         except BaseException:  # Ctrl-C as well
             _clear(folder, name)
@@ -102,18 +106,20 @@ def temporary(
     engine: Engine = Engine.OPENSEARCH,
     *,
     heap: str = "512m",
+    security: bool = False,
     on_progress: OnProgress | None = None,
     timeout: float = 90.0,
 ) -> Iterator[Node]:
     """Run a node for the length of a block. It ends with this process too, even when that is killed."""
     _check_heap(heap)
+    password = _password(engine, security)
     installation = _install(engine, on_progress)
     work_dir = new_work_dir(installation.user)
     node_name = f"sigmawatch-temporary-{work_dir.name[-8:]}"
     try:
         with process.lifeline(work_dir, hold=True) as lifeline:
-            launched = _launch(installation, lifeline, work_dir, node_name, heap, None)
-            yield _wait(installation, launched, "temporary", node_name, timeout)
+            launched = _launch(installation, lifeline, work_dir, node_name, heap, None, password)
+            yield _wait(installation, launched, "temporary", node_name, timeout, password)
     finally:
         # The lifeline has done both, unless somebody killed it.
         process.end_all(work_dir)
@@ -161,7 +167,16 @@ def _check_port(port: int | None) -> None:
             ) from error
 
 
-def _running(folder: Path, name: str, engine: Engine, port: int | None) -> Node | None:
+def _password(engine: Engine, security: bool) -> str:
+    """Return a new password for a node with security, an empty one for others."""
+    if security and engine is Engine.OPENSEARCH:
+        raise UsageError(
+            "the embedded OpenSearch has no security", hint="--engine elasticsearch or elasticsearch8 has."
+        )
+    return secrets.token_urlsafe(16) if security else ""
+
+
+def _running(folder: Path, name: str, engine: Engine, port: int | None, security: bool) -> Node | None:
     record = state.read(folder, name)
     node = record.node if record else None
     if node is None or not process.is_alive(node.process):
@@ -169,6 +184,11 @@ def _running(folder: Path, name: str, engine: Engine, port: int | None) -> Node 
     if node.engine is not engine:
         raise EngineError(
             f"the node {name!r} runs already and is {node.engine}, not {engine}",
+            hint=f"Stop it first (sigmawatch engine stop --name {name}), or start another one with --name.",
+        )
+    if security != bool(node.password):
+        raise EngineError(
+            f"the node {name!r} runs already, {'without' if security else 'with'} security",
             hint=f"Stop it first (sigmawatch engine stop --name {name}), or start another one with --name.",
         )
     if port is not None and node.url != f"http://127.0.0.1:{port}":
@@ -210,20 +230,27 @@ def _launch(
     node_name: str,
     heap: str,
     port: int | None,
+    password: str,
 ) -> process.Process:
     ensure_space(work_dir.parent, _WORK_SPACE, "a node", "TMPDIR")
-    launch = prepare(installation, work_dir, node_name, heap, port)
+    launch = prepare(installation, work_dir, node_name, heap, port, password)
     return lifeline.launch(launch)
 
 
 def _wait(
-    installation: Installation, launched: process.Process, name: str, node_name: str, timeout: float
+    installation: Installation,
+    launched: process.Process,
+    name: str,
+    node_name: str,
+    timeout: float,
+    password: str = "",
 ) -> Node:
     """Return the node once it answers under its own name; raise EngineError with its last log lines else."""
     title = installation.title
     deadline = time.monotonic() + timeout
     # A pool of our own: nothing of the environment (proxies) is used for the loopback interface.
-    with urllib3.PoolManager(retries=False) as pool:
+    login = urllib3.make_headers(basic_auth=f"{USER}:{password}") if password else None
+    with urllib3.PoolManager(retries=False, headers=login) as pool:
         while True:
             url = _bound(launched.work_dir)
             version = _answer(pool, url, node_name) if url else ""
@@ -237,6 +264,8 @@ def _wait(
                     started=launched.started,
                     java=str(installation.java),
                     work_dir=launched.work_dir,
+                    user=USER if password else "",
+                    password=password,
                 )
             if not process.is_alive(launched):
                 raise EngineError(f"{title} ended while starting:\n{_log_tail(launched.work_dir)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ class Node:
     """The Java it runs on, version and place."""
     work_dir: Path
     """Its folder with configuration, data and logs; gone when it is stopped."""
+    user: str = ""
+    """Its superuser; empty where it knows no users."""
+    password: str = field(default="", repr=False)
 
     @property
     def process(self) -> process.Process:
@@ -73,8 +76,11 @@ def write(folder: Path, name: str, record: Record) -> None:
         data |= {"pid": record.process.pid, "started": record.process.started}
     if node := record.node:
         data |= {"engine": node.engine, "version": node.version, "url": node.url, "java": node.java}
+        if node.password:
+            data |= {"user": node.user, "password": node.password}
     partial = folder / f".{name}.json.partial"
     try:
+        partial.touch(mode=0o600)  # it may hold a password
         partial.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2))
         partial.replace(folder / f"{name}.json")
     except OSError as error:
@@ -100,6 +106,8 @@ def read(folder: Path, name: str) -> Record | None:
             noted.started,
             str(data["java"]),
             work_dir,
+            str(data.get("user", "")),
+            str(data.get("password", "")),
         )
         return Record(work_dir, noted, node)
     except (OSError, ValueError, KeyError, TypeError):

@@ -44,8 +44,9 @@ def command() -> None:
 @click.option("--name", default="default", show_default=True, help="To run several, each has a name.")
 @click.option("--port", type=click.IntRange(1024, 65535), help="Where to listen. [default: a free one]")
 @click.option("--heap", default="512m", show_default=True, help="Memory for the Java heap.")
+@click.option("--security", is_flag=True, help="With users, roles and API keys; Elasticsearch only.")
 @_FORMAT
-def start(kind: str, name: str, port: int | None, heap: str, output: str) -> None:
+def start(kind: str, name: str, port: int | None, heap: str, security: bool, output: str) -> None:
     """Start an engine and print its address; the one that runs already, if it does.
 
     \b
@@ -56,13 +57,21 @@ def start(kind: str, name: str, port: int | None, heap: str, output: str) -> Non
     """
     with ExitStack() as display:
         node = engine.start(
-            name, engine=engine.Engine(kind), port=port, heap=heap, on_progress=reporter(display)
+            name,
+            engine=engine.Engine(kind),
+            port=port,
+            heap=heap,
+            security=security,
+            on_progress=reporter(display),
         )
     if output == "json":
-        print_json(_as_json(node))
+        login = {"user": node.user, "password": node.password} if node.password else {}
+        print_json(_as_json(node) | login)
     else:
         text = f"{node.engine} {node.version} listens at {node.url} (process {node.pid})"
         results().print(text, markup=False)
+        if node.password:
+            results().print(f"user {node.user}, password {node.password}", markup=False)
 
 
 @command.command()

@@ -1,0 +1,35 @@
+"""`sigmawatch roles`: the least privileges that each part of the work needs."""
+
+from __future__ import annotations
+
+import click
+
+from sigmawatch.cli.terminal import print_json
+from sigmawatch.render.target import Target
+from sigmawatch.roles import ROLES, role
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(ROLES))
+@click.option(
+    "--target",
+    type=click.Choice([each.value for each in Target]),
+    default=Target.RUNNER.value,
+    show_default=True,
+    help="Who executes the detections: who deploys watches lends them its rights.",
+)
+def command(names: tuple[str, ...], target: str) -> None:
+    """Print roles of Elasticsearch with the least privileges.
+
+    One name prints the body for `PUT _security/role/NAME`; several, or none for all, print them by name, which is
+    also the form of an API key's role_descriptors. They are tested: enough for the work, and no privilege too many.
+
+    \b
+    Example:
+      sigmawatch roles deployer | curl -u admin -X PUT -H 'content-type: application/json' --data-binary @- \\
+        https://es.example.com:9200/_security/role/sigmawatch-deployer
+    """
+    found = {name: role(name, target=Target(target)) for name in names or ROLES}
+    print_json(found[names[0]] if len(names) == 1 else found)
