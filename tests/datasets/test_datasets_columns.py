@@ -328,3 +328,21 @@ def test_raw_values_are_parted_into_two(server: Server, tmp_path: Path) -> None:
         "a/b/c -": ["a", None, None, "port: no port"],
     }
     assert dict(zip(lines, read(server, dataset, list(lines)), strict=True)) == lines
+
+
+def test_a_step_of_patterns_leaves_what_it_captured_to_the_next(server: Server, tmp_path: Path) -> None:
+    steps = (
+        "  - patterns: {list: [{match: 'a: {rest*}'}, {match: 'b: {rest*}'}], next: rest}\n"
+        "  - patterns: {list: [{match: '{user} {port} {reason*}'}], unmatched: {error: none of ours}}\n"
+    )
+    dataset = load_dataset(write(tmp_path, HEAD[: HEAD.index("  - columns:")] + steps, FIELDS))
+    lines = {
+        "a: me 1 why": ["me", 1, "why"],
+        "me 1 b: why": ["me", 1, "b: why"],
+        "a: x": ["patterns: none of ours"],
+    }
+    assert dict(zip(lines, read(server, dataset, list(lines)), strict=True)) == lines
+    broken = HEAD[: HEAD.index("  - columns:")] + steps.replace("next: rest", "next: nobody")
+    with pytest.raises(ContentError) as caught:
+        load_dataset(write(tmp_path / "broken", broken, FIELDS))
+    assert any("next: no template captures 'nobody'" in problem.message for problem in caught.value.problems)

@@ -443,6 +443,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "identity": Identity(),
     "arn": Arn(),
     "text_list": TextList(),
+    "dns_flags": Converted(_TEXTS, "dnsFlags(v)", "List"),
     "url": Url(),
     "request_line": RequestLine(),
     "user_agent": Converted(_TEXTS, "v"),

@@ -8,6 +8,7 @@
             set: {event.action: ssh_login, event.outcome: failure}
             raw: {method: none}       # raw values that follow from the shape, for mappings, switches and cases
         unmatched: {error: not an sshd line, unless: syslog.program}
+        next: rest                    # the raw value that is the text of the next step
 
 A message that no template fits is an event all the same when the raw value `unless` was found (or no `unmatched` is
 given), else the line is refused with the words of `error`. `unmatched: {tell: a new shape, when: {code: [1, 2]}}` does
@@ -69,6 +70,8 @@ class Patterns:
     """What is said of it in `error.message`, without refusing it; empty: nothing."""
     tell_when: Condition = field(default_factory=dict)
     """The raw values that it is said for."""
+    next: str = ""
+    """The raw value that is the text of the next step, where it was found; empty: the text stays as it is."""
     kind: str = "patterns"
     options: Sequence[str] = ()
     mappings: Sequence[FieldMapping] = ()
@@ -134,12 +137,15 @@ class Patterns:
             expected = f" && {condition(script, self.tell_when)}" if self.tell_when else ""
             unmatched = f"if (!{call}{expected}) {{ problems.add({literal(f'patterns: {self.tell}')}); }}"
         lines.append(unmatched or f"{call};")
+        if self.next:
+            rest = script.slot(self.next)
+            lines.append(f"if ({rest} != null) {{ text = {rest}; {rest} = null; }}")
         return "\n".join(lines) + "\n"
 
 
 def read(reader: Reader) -> Patterns:
     """Read the settings of a patterns step."""
-    reader.is_mapping({"list", "prefixes", "suffixes", "unmatched"})
+    reader.is_mapping({"list", "prefixes", "suffixes", "unmatched", "next"})
     patterns = []
     entries = reader.get("list")
     if entries is None:
@@ -168,6 +174,16 @@ def read(reader: Reader) -> Patterns:
             tell, tell_when = unmatched.text("tell"), read_condition(unmatched)
         else:
             refusal, unless = unmatched.text("error"), unmatched.text("unless", default="")
-    return Patterns(
-        tuple(patterns), reader.texts("prefixes"), reader.texts("suffixes"), refusal, unless, tell, tell_when
+    found_patterns = Patterns(
+        patterns=tuple(patterns),
+        prefixes=reader.texts("prefixes"),
+        suffixes=reader.texts("suffixes"),
+        error=refusal,
+        unless=unless,
+        tell=tell,
+        tell_when=tell_when,
+        next=reader.text("next", default=""),
     )
+    if found_patterns.next and found_patterns.next not in found_patterns.raw_values:
+        reader.at("next").problem(f"next: no template captures {found_patterns.next!r}")
+    return found_patterns
