@@ -23,9 +23,19 @@ def opensearch() -> Iterator[engine.Node]:
 @pytest.fixture(scope="session")
 def elasticsearch() -> Iterator[engine.Node]:
     """A real Elasticsearch 9 node, shared in the same way. Skips only where no full JDK can run it."""
+    yield from _elasticsearch(engine.Engine.ELASTICSEARCH)
+
+
+@pytest.fixture(scope="session")
+def elasticsearch8() -> Iterator[engine.Node]:
+    """A real Elasticsearch 8 node, in the same way."""
+    yield from _elasticsearch(engine.Engine.ELASTICSEARCH8)
+
+
+def _elasticsearch(kind: engine.Engine) -> Iterator[engine.Node]:
     with ExitStack() as running:
         try:
-            node = running.enter_context(engine.temporary(engine.Engine.ELASTICSEARCH))
+            node = running.enter_context(engine.temporary(kind))
         except engine.MissingJavaError as error:
             pytest.skip(f"Elasticsearch is not tested here: {error.message}")
         yield node

@@ -38,7 +38,7 @@ VALUES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["opensearch", "elasticsearch"])
+@pytest.fixture(scope="module", params=["opensearch", "elasticsearch", "elasticsearch8"])
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     client = connect(ConnectionSettings(request.getfixturevalue(request.param).url))
     client.request("PUT", f"/{INDEX}", {"mappings": {"properties": {"value": {"type": "keyword"}}}})
@@ -101,8 +101,10 @@ def hits(cluster: Cluster, found_by: list[list[str | Followed]]) -> list[set[str
 
 
 def meant(pattern: str) -> set[str]:
+    # In PCRE, \Z also stands before a newline at the end.
     compiled = re.compile(
-        re.sub(r"\(\?<(?=[a-z])", "(?P<", pattern), re.ASCII if not re.search("[^\x00-\x7f]", pattern) else 0
+        re.sub(r"\(\?<(?=[a-z])", "(?P<", pattern).replace(r"\Z", "(?-m:$)"),
+        re.ASCII if not re.search("[^\x00-\x7f]", pattern) else 0,
     )
     return {str(number) for number, value in enumerate(values()) if compiled.search(value)}
 

@@ -47,7 +47,7 @@ tests:
 """
 
 
-@pytest.mark.parametrize("engine", ["opensearch", "elasticsearch"])
+@pytest.mark.parametrize("engine", ["opensearch", "elasticsearch", "elasticsearch8"])
 @pytest.mark.parametrize("own", [True, False])
 def test_rule_tests_find_what_rules_mean(
     tmp_path: Path, request: pytest.FixtureRequest, engine: str, own: bool

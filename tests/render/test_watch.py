@@ -118,7 +118,7 @@ def events() -> list[dict[str, Any]]:
     return [*found, last | {"user": {"name": "anna"}}]
 
 
-@pytest.fixture(scope="module", params=["opensearch", "elasticsearch"])
+@pytest.fixture(scope="module", params=["opensearch", "elasticsearch", "elasticsearch8"])
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     client = connect(ConnectionSettings(request.getfixturevalue(request.param).url))
     for artifact in script_artifacts(watcher=False):

@@ -114,7 +114,7 @@ def as_event(event: dict[str, Any], values: tuple[ValueField, ...]) -> Event:
     return Event(event["time"], frozenset({kinds[event["kind"]]}), tuple(collected))
 
 
-@pytest.fixture(scope="module", params=["opensearch", "elasticsearch"])
+@pytest.fixture(scope="module", params=["opensearch", "elasticsearch", "elasticsearch8"])
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     client = connect(ConnectionSettings(request.getfixturevalue(request.param).url))
     for artifact in script_artifacts(watcher=False):

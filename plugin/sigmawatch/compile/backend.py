@@ -197,12 +197,11 @@ class QueryBackend(Backend):
         values = expanded(value, self.placeholders)
         return _any_of([self._text(*field, each, cased=cased) for each in values])
 
-    @staticmethod
-    def _text(name: str, kind: FieldKind, value: SigmaString, *, cased: bool) -> Query:
+    def _text(self, name: str, kind: FieldKind, value: SigmaString, *, cased: bool) -> Query:
         parts = leaves.parts_of(value)
         if kind is FieldKind.INTEGER and SpecialChars.WILDCARD_MULTI in parts and len(parts) > 1:
             return scripted.digits(name, parts)
-        return leaves.string(name, kind, value, cased=cased)
+        return leaves.string(name, kind, value, cased=cased, parent=self.types.flattened_parent(name))
 
     def convert_condition_field_eq_val_num(self, cond: Condition, state: ConversionState) -> Query:
         """Convert a number."""

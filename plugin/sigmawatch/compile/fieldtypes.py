@@ -110,6 +110,12 @@ class FieldTypes:
         mapping_type = self.mapping_type(name)
         if mapping_type is not None:
             return kind_of(mapping_type)
+        return FieldKind.FLATTENED if self.flattened_parent(name) else FieldKind.KEYWORD
+
+    def flattened_parent(self, name: str) -> str:
+        """Return the flattened object of which a field is a member; empty where it is none."""
+        if self.mapping_type(name) is not None:
+            return ""
         parents = (name[:dot] for dot, char in enumerate(name) if char == ".")
-        flattened = any(self.mapping_type(parent) in ("flattened", "flat_object") for parent in parents)
-        return FieldKind.FLATTENED if flattened else FieldKind.KEYWORD
+        found = (each for each in parents if self.mapping_type(each) in ("flattened", "flat_object"))
+        return next(found, "")

@@ -13,8 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.compile.fieldtypes import FieldKind
-from sigmawatch.compile.leaves import MATCH_NONE, any_of, escaped, regular
-from sigmawatch.compile.regex import LUCENE_MAX_LENGTH
+from sigmawatch.compile.leaves import (
+    LUCENE_MAX_LENGTH,
+    MATCH_NONE,
+    any_of,
+    escaped,
+    regular,
+    utf16_length,
+)
 from sigmawatch.compile.scripted import any_text
 
 if TYPE_CHECKING:
@@ -220,7 +226,7 @@ def _expressions(name: str, group: _Group) -> list[Query]:
         return list({str(query): query for query in group.queries}.values())
     cased = patterns[0].cased
     found: list[Query] = []
-    if sum(_length(pattern.expression) for pattern in patterns) > MAX_EXPRESSIONS:
+    if sum(utf16_length(pattern.expression) for pattern in patterns) > MAX_EXPRESSIONS:
         found = _lookups(name, [pattern for pattern in patterns if pattern.is_plain], cased=cased)
         patterns = [pattern for pattern in patterns if not pattern.is_plain]
     pieces: list[str] = []
@@ -228,8 +234,8 @@ def _expressions(name: str, group: _Group) -> list[Query]:
     for affixes in dict.fromkeys(pattern.affixes for pattern in patterns):
         same = [pattern for pattern in patterns if pattern.affixes == affixes]
         room = LUCENE_MAX_LENGTH - len("".join(affixes)) - len("()")
-        fitting = [text for pattern in same if _length(text := pattern.expression) <= room]
-        left += [pattern for pattern in same if _length(pattern.expression) > room]
+        fitting = [text for pattern in same if utf16_length(text := pattern.expression) <= room]
+        left += [pattern for pattern in same if utf16_length(pattern.expression) > room]
         pieces += [f"{affixes[0]}({'|'.join(part)}){affixes[1]}" for part in _parts(fitting, room)]
     found += [regular(name, ["|".join(part)], cased=cased) for part in _parts(pieces, LUCENE_MAX_LENGTH)]
     long = [query for query, value in zip(group.queries, group.values, strict=True) if value in left]
@@ -261,14 +267,9 @@ def _parts(texts: Iterable[str], room: int) -> list[list[str]]:
     parts: list[list[str]] = []
     used = 0
     for text in texts:
-        used += 1 + _length(text)
+        used += 1 + utf16_length(text)
         if not parts or used > room:
             parts.append([])
-            used = _length(text)
+            used = utf16_length(text)
         parts[-1].append(text)
     return parts
-
-
-def _length(text: str) -> int:
-    """Return the length as engines count it, in units of UTF-16."""
-    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2

@@ -18,16 +18,14 @@ from re import _constants as op  # type: ignore[attr-defined]  # the parser's ow
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.compile.cases import cases_of
 from sigmawatch.compile.determinize import Automaton, Part, automaton, determinized
-from sigmawatch.compile.leaves import Refused
+from sigmawatch.compile.leaves import LUCENE_MAX_LENGTH, Refused, utf16_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["LUCENE_MAX_LENGTH", "Followed", "lucene_expressions"]
-
-LUCENE_MAX_LENGTH = 1000
-"""`index.max_regex_length`: longer expressions are refused by the engine."""
+__all__ = ["Followed", "lucene_expressions"]
 
 MAX_ALTERNATIVES = 200
 
@@ -92,8 +90,7 @@ def _either_case(ranges: Ranges) -> Ranges:
         if high - low > _CASED_RANGE:
             continue
         for code in range(low, high + 1):
-            char = chr(code)
-            found += [((ord(form), ord(form)),) for form in {char.lower(), char.upper()} if len(form) == 1]
+            found += [((ord(form), ord(form)),) for form in cases_of(chr(code))]
     return _union(found)
 
 
@@ -154,7 +151,7 @@ def lucene_expressions(pattern: str, flags: Iterable[str] = ()) -> list[str | Fo
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            parsed = parser.parse(re.sub(r"\(\?<(?=[A-Za-z_])", "(?P<", pattern), number)
+            parsed = parser.parse(_for_python(pattern), number)
     except (re.error, OverflowError, RecursionError, ValueError) as error:
         raise Refused(f"regular expression {pattern!r} cannot be read: {error}") from error
     reader = _Reader(pattern)
@@ -165,6 +162,52 @@ def lucene_expressions(pattern: str, flags: Iterable[str] = ()) -> list[str | Fo
     return [*_joined(list(dict.fromkeys(texts))), *dict.fromkeys(followed)]
 
 
+_POSIX = {
+    "alnum": "0-9A-Za-z",
+    "alpha": "A-Za-z",
+    "blank": r"\t ",
+    "cntrl": r"\x00-\x1f\x7f",
+    "digit": "0-9",
+    "graph": "!-~",
+    "lower": "a-z",
+    "print": " -~",
+    "punct": r"!-/:-@\[-`{-~",
+    "space": r"\t-\r ",
+    "upper": "A-Z",
+    "word": r"\w",
+    "xdigit": "0-9A-Fa-f",
+}
+_POSIX_CLASS = re.compile(r"\[:(\^?)([a-z]+):\]")
+_TOKEN = re.compile(r"\\.|\(\?<(?=[A-Za-z_])|\[\^?\]?|.", re.DOTALL)
+
+
+def _for_python(pattern: str) -> str:
+    """Return an expression of PCRE as Python spells it: named groups, classes like [[:alpha:]]."""
+    found: list[str] = []
+    position = 0
+    in_set = False
+    while position < len(pattern):
+        posix = _POSIX_CLASS.match(pattern, position) if in_set else None
+        if posix is not None:
+            if posix[1] or posix[2] not in _POSIX:
+                raise Refused(f"regular expression {pattern[:80]!r}: {posix[0]} has no counterpart in Lucene")
+            found.append(_POSIX[posix[2]])
+            position = posix.end()
+            continue
+        token = _TOKEN.match(pattern, position)
+        assert token is not None
+        text = pattern[position] if in_set and not token[0].startswith("\\") else token[0]
+        position += len(text)
+        if in_set:
+            in_set = text != "]"
+            # Python wonders about brackets in a set, which are text in PCRE.
+            found.append("\\[" if text == "[" else text)
+        else:
+            in_set = text.startswith("[")
+            found.append("(?P<" if text == "(?<" else text)
+    return "".join(found)
+
+
 def _fitting(branch: tuple[_Node, ...], pattern: str) -> list[str | Followed]:
     """Return an alternative in as many parts as the engine's limit makes of it, by halving its choices."""
     text = _anchored(branch, pattern)
@@ -172,7 +215,7 @@ def _fitting(branch: tuple[_Node, ...], pattern: str) -> list[str | Followed]:
         return []
     if isinstance(text, Followed):
         return [text]
-    if len(text) <= LUCENE_MAX_LENGTH:
+    if utf16_length(text) <= LUCENE_MAX_LENGTH:
         return [text]
     for position, item in enumerate(branch):
         if isinstance(item, _Choice) and len(item.options) > 1:
@@ -190,7 +233,7 @@ def _joined(branches: list[str]) -> list[str]:
     """Join alternatives as far as the engine's limit allows."""
     parts: list[str] = []
     for branch in branches:
-        if parts and len(parts[-1]) + 1 + len(branch) <= LUCENE_MAX_LENGTH:
+        if parts and utf16_length(parts[-1]) + 1 + utf16_length(branch) <= LUCENE_MAX_LENGTH:
             parts[-1] += f"|{branch}"
         else:
             parts.append(branch)
@@ -268,7 +311,8 @@ class _Reader:
             op.AT_BEGINNING: "line_begin" if lines else "begin",
             op.AT_BEGINNING_STRING: "begin",
             op.AT_END: "line_end" if lines else "end",
-            op.AT_END_STRING: "very_end",
+            # Of PCRE, in which \Z also stands before a newline at the end.
+            op.AT_END_STRING: "end",
             op.AT_BOUNDARY: "boundary",
             op.AT_NON_BOUNDARY: "not_boundary",
         }
@@ -332,11 +376,9 @@ def _anchored(branch: tuple[_Node, ...], pattern: str) -> str | Followed | None:
     while items and isinstance(edge := items[0], _Edge) and edge.kind in ("begin", "line_begin"):
         del items[0]
         prefix = "" if edge.kind == "begin" or prefix == "" else f"({_ANY}\n)?"
-    while items and isinstance(edge := items[-1], _Edge) and edge.kind in ("end", "line_end", "very_end"):
+    while items and isinstance(edge := items[-1], _Edge) and edge.kind in ("end", "line_end"):
         del items[-1]
-        if edge.kind == "very_end":
-            suffix = ""
-        elif edge.kind == "end":
+        if edge.kind == "end":
             suffix = "" if suffix == "" else _LAST_NEWLINE
         elif suffix == _ANY:
             suffix = f"(\n{_ANY})?"

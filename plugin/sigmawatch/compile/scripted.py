@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sigma.types import SpecialChars
 
 from sigmawatch.compile.fieldtypes import FieldKind
-from sigmawatch.compile.leaves import MATCH_NONE, Part, Refused, all_of, any_of, regular
+from sigmawatch.compile.leaves import MATCH_NONE, Part, all_of, any_of, regular
+from sigmawatch.compile.lookups import any_text, stored_script
+from sigmawatch.compile.refused import Refused
 from sigmawatch.compile.regex import Followed
 
 if TYPE_CHECKING:
@@ -19,10 +21,6 @@ _TEXTUAL = frozenset({FieldKind.KEYWORD, FieldKind.IP, FieldKind.INTEGER})
 """Kinds whose values have one spelling, which can be looked into."""
 
 _COMPARABLE = _TEXTUAL | {FieldKind.FLOAT, FieldKind.DATE, FieldKind.BOOLEAN}
-
-
-def _script(name: str, params: dict[str, Any]) -> Query:
-    return {"script": {"script": {"id": f"sigmawatch-{name}", "params": params}}}
 
 
 def is_scripted(query: Any) -> bool:
@@ -45,22 +43,7 @@ def field_reference(left: tuple[str, FieldKind], right: tuple[str, FieldKind], h
             raise Refused(f"fieldref with {name}, of type {kind}: no values can be read to be compared")
     if FieldKind.DATE in kinds and len(kinds) > 1:
         raise Refused(f"fieldref between {left[0]} and {right[0]}: only one of them is a date")
-    return _script("field-reference", {"field": left[0], "other": right[0], "how": how})
-
-
-def any_text(field: str, texts: list[str], how: str, *, cased: bool) -> Query:
-    """Return the query for values that hold any of many texts, at a cost that does not depend on how many they are.
-
-    `how`: equals, startswith, endswith or contains. Without `cased`, the texts are in lower case.
-    """
-    params = {
-        "field": field,
-        "texts": dict.fromkeys(texts, True),
-        "lengths": sorted({len(text.encode("utf-16-le")) // 2 for text in texts}),
-        "how": how,
-        "cased": cased,
-    }
-    return _script("any-text", params)
+    return stored_script("field-reference", {"field": left[0], "other": right[0], "how": how})
 
 
 def expressions(field: str, found: list[str | Followed]) -> Query:
@@ -80,7 +63,7 @@ def expressions(field: str, found: list[str | Followed]) -> Query:
                 "ends": each.is_last,
             }
             # The engine finds what may match; the script looks at no other value.
-            queries.append(all_of([regular(field, [each.wider]), _script("any-expression", params)]))
+            queries.append(all_of([regular(field, [each.wider]), stored_script("any-expression", params)]))
     return any_of(queries) if queries else MATCH_NONE
 
 
@@ -107,4 +90,4 @@ def date_part(field: str, kind: FieldKind, part: str, operator: str, value: floa
     """
     if kind is not FieldKind.DATE:
         raise Refused(f"{part} of {field}, of type {kind}; map it as date")
-    return _script("date-part", {"field": field, "part": part, "operator": operator, "value": value})
+    return stored_script("date-part", {"field": field, "part": part, "operator": operator, "value": value})

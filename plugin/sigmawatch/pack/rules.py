@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from sigma.rule import SigmaRule
 
 from sigmawatch import yamlfile
 from sigmawatch.errors import ContentError, Problem
+from sigmawatch.pack.modifiers import encode_exactly, spelled_for_pysigma
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -130,33 +132,27 @@ def _check_shape(document: YamlDocument) -> Problem | None:
     return Problem("not a Sigma rule", document.path, document.start_line, hint, code="sigma")
 
 
-def _spelled_for_pysigma(data: Any) -> Any:
-    """Return a rule with the modifier `utf16le` under its other name: pySigma only knows `wide`."""
-    if isinstance(data, list):
-        return [_spelled_for_pysigma(each) for each in data]
-    if not isinstance(data, dict):
-        return data
-    return {
-        _UTF16LE.sub("|wide", key) if isinstance(key, str) else key: _spelled_for_pysigma(value)
-        for key, value in data.items()
-    }
-
-
 _WITH_MODIFIERS = ("detection", "filter")
 """The parts of a rule whose keys may have modifiers."""
-
-_UTF16LE = re.compile(r"\|utf16le(?=\||$)")
 
 
 def _parse(document: YamlDocument, merged: dict[str, Any]) -> SigmaCollection:
     source = SigmaRuleLocation(document.path, document.start_line)
-    return SigmaCollection.from_dicts(
-        [{**merged, **{key: _spelled_for_pysigma(merged[key]) for key in _WITH_MODIFIERS if key in merged}}],
-        collect_errors=True,
-        source=source,
-        collect_filters=True,
-        resolve_references=False,
-    )
+    spelled = {key: spelled_for_pysigma(merged[key]) for key in _WITH_MODIFIERS if key in merged}
+    with warnings.catch_warnings():
+        # pySigma reads expressions with Python's `re`, which wonders about [[:alpha:]]. We know what it means.
+        warnings.simplefilter("ignore", FutureWarning)
+        parsed = SigmaCollection.from_dicts(
+            [{**merged, **spelled}],
+            collect_errors=True,
+            source=source,
+            collect_filters=True,
+            resolve_references=False,
+        )
+        for rule in parsed.rules:
+            if isinstance(rule, SigmaRule) and not rule.errors:
+                encode_exactly(rule)
+    return parsed
 
 
 def _actions(documents: list[YamlDocument]) -> Iterable[tuple[YamlDocument, dict[str, Any]]]:

@@ -1,0 +1,36 @@
+"""Rules that are made up, on events that are made for them: engines find what the rules mean (meaning.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from queries.proof import INDEX, Account, prepare, proven
+from sigmawatch.cluster import Cluster, ConnectionSettings, connect
+
+PAIRS = 1500
+"""Rules with an event each; every rule is compared on all events of its batch besides."""
+
+SEED = 1_700_000
+
+
+@pytest.fixture(scope="module", params=["opensearch", "elasticsearch", "elasticsearch8"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    client = connect(ConnectionSettings(request.getfixturevalue(request.param).url))
+    prepare(client)
+    yield client
+    client.request("DELETE", f"/{INDEX}", params={"ignore_unavailable": "true"})
+    client.close()
+
+
+def test_engines_find_what_rules_mean(cluster: Cluster) -> None:
+    account: Account = proven(cluster, PAIRS, SEED)
+    told = "\n".join(f"# {each.detail}\n{each.as_case()}" for each in account.disagreements)
+    assert not told, f"cases for test_meaning.py:\n{told}"
+    # The test says something only if many rules compile and many of the events are found.
+    assert account.compared > 100 * PAIRS
+    assert account.matched > account.pairs // 5
+    assert sum(account.refused.values()) < account.rules // 2
+    assert sum(account.invalid.values()) < account.rules // 4
+    assert account.known < account.rules // 10
