@@ -393,6 +393,7 @@ CASES = {
         [{"ip": "::1"}, {"ip": "ffff::"}],
         [{"ip": "10.0.0.1"}, {"ip": "0.0.0.0"}],
     ),
+    "an address in a zone": Case({"ip": ["fe80::1%eth0", "::2"]}, [{"ip": "::2"}], [{"ip": "fe80::1"}]),
     "addresses of IPv4 within IPv6": Case(
         {"ip|cidr": "::ffff:10.0.0.0/104"},
         [{"ip": "10.255.0.1"}, {"ip": "::ffff:10.1.1.1"}],
@@ -453,6 +454,11 @@ CASES = {
             {"flat": {"user": "root", "deep": {"id": 92}}},
             {"flat": {"user": "root"}},
         ],
+    ),
+    "how such a member begins, at length": Case(
+        {"flat.user|startswith": "ab" * 600},
+        [{"flat": {"user": "AB" * 601}}],
+        [{"flat": {"user": "ab" * 599}}],
     ),
     "a name of a member is no part of its value": Case(
         {"flat.user|contains": "user"},

@@ -320,11 +320,17 @@ def _flattened(field: str, parts: list[Part], plain: str | None, *, cased: bool,
     folded = {} if cased else {"case_insensitive": True}
     if plain is not None:
         return {"term": {field: {"value": plain} | folded}}
-    if parts == [text, SpecialChars.WILDCARD_MULTI]:
+    # OpenSearch takes no longer prefix.
+    if parts == [text, SpecialChars.WILDCARD_MULTI] and utf16_length(text) <= LUCENE_MAX_LENGTH:
         return {"prefix": {field: {"value": text} | folded}}
-    how = {2: "endswith", 3: "contains"}.get(len(parts))
-    ends = [SpecialChars.WILDCARD_MULTI, text, SpecialChars.WILDCARD_MULTI]
-    if how is not None and parent and parts == ends[: len(parts)]:
+    anything = SpecialChars.WILDCARD_MULTI
+    shapes: dict[str, list[Part]] = {
+        "startswith": [text, anything],
+        "endswith": [anything, text],
+        "contains": [anything, text, anything],
+    }
+    how = next((name for name, shape in shapes.items() if shape == parts), None)
+    if how is not None and parent:
         return any_text(field, [text if cased else text.lower()], how, cased=cased, parent=parent)
     raise Refused(
         f"wildcards within a value of {field}, which is a flattened field: only a first and a last * can be searched"
@@ -334,9 +340,11 @@ def _flattened(field: str, parts: list[Part], plain: str | None, *, cased: bool,
 def _ip(field: str, parts: list[Part], plain: str | None) -> Query:
     if plain is not None:
         try:
-            return {"term": {field: str(ipaddress.ip_address(plain))}}
+            address = ipaddress.ip_address(plain)
         except ValueError:
             return MATCH_NONE
+        # Fields of type `ip` hold no zones: Python keeps one (fe80::1%eth0), engines refuse it or leave it out.
+        return MATCH_NONE if "%" in plain else {"term": {field: str(address)}}
     text = "".join(part for part in parts if isinstance(part, str))
     if any(char not in "0123456789abcdefABCDEF.:" for char in text):
         return MATCH_NONE
