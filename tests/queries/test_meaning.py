@@ -460,6 +460,11 @@ CASES = {
         [{"flat": {"user": "AB" * 601}}],
         [{"flat": {"user": "ab" * 599}}],
     ),
+    "a long text, in any case": Case(
+        [{"name": "ab" * 600}, {"flat.user": "cd" * 600}, {"name|startswith": "ef" * 600}],
+        [{"name": "AB" * 600}, {"flat": {"user": "Cd" * 600}}, {"name": "eF" * 601}],
+        [{"name": "ab" * 601}, {"flat": {"user": "cd" * 599}}, {"name": "ef" * 599}],
+    ),
     "a name of a member is no part of its value": Case(
         {"flat.user|contains": "user"},
         [{"flat": {"user": "a user="}}],

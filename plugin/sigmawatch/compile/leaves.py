@@ -219,9 +219,15 @@ def _keyword(field: str, parts: list[Part], plain: str | None, *, cased: bool) -
         if _effort(parts) > MAX_STATES // 2:
             raise Refused(f"{text[:40]}… in {field}: with its wildcards, it takes an engine too many states")
         return regular(field, [expression])
+    if plain is not None and len(plain) > _LONGEST:
+        return any_text(field, [plain.lower()], "equals", cased=False)
     if plain is not None:
         return {"term": {field: {"value": plain, "case_insensitive": True}}}
     return _searched(field, parts, cased=False)
+
+
+_LONGEST = 900
+"""Characters up to which engines take a text in either case, or with wildcards: "input automaton is too large"."""
 
 
 _LONG_PATTERN = 60
@@ -238,12 +244,14 @@ def _searched(field: str, parts: list[Part], *, cased: bool) -> Query:
     end of it, or of any that began later. Such texts are looked up by script.
     """
     text = "".join(part for part in parts if isinstance(part, str))
-    if len(text) > _LONG_PATTERN and _effort(parts) > _WILDCARD_EFFORT:
+    if len(text) > _LONGEST or (len(text) > _LONG_PATTERN and _effort(parts) > _WILDCARD_EFFORT):
         match [part if isinstance(part, SpecialChars) else "text" for part in parts]:
             case [SpecialChars.WILDCARD_MULTI, "text", SpecialChars.WILDCARD_MULTI]:
                 how = "contains"
             case [SpecialChars.WILDCARD_MULTI, "text"]:
                 how = "endswith"
+            case ["text", SpecialChars.WILDCARD_MULTI]:
+                how = "startswith"
             case _:
                 raise Refused(
                     f"{text[:40]}… in {field}: with its wildcards, it takes an engine too many states"
@@ -318,10 +326,11 @@ def _flattened(field: str, parts: list[Part], plain: str | None, *, cased: bool,
             f"letters beyond ASCII in a value of {field}, which is a flattened field: not in any case"
         )
     folded = {} if cased else {"case_insensitive": True}
+    if plain is not None and not cased and parent and len(plain) > _LONGEST:
+        return any_text(field, [plain.lower()], "equals", cased=False, parent=parent)
     if plain is not None:
         return {"term": {field: {"value": plain} | folded}}
-    # OpenSearch takes no longer prefix.
-    if parts == [text, SpecialChars.WILDCARD_MULTI] and utf16_length(text) <= LUCENE_MAX_LENGTH:
+    if parts == [text, SpecialChars.WILDCARD_MULTI] and len(text) <= _LONGEST:
         return {"prefix": {field: {"value": text} | folded}}
     anything = SpecialChars.WILDCARD_MULTI
     shapes: dict[str, list[Part]] = {
