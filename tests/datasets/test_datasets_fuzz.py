@@ -37,6 +37,12 @@ SHIPPED: list[dict[str, Any]] = [
 """What a shipper sent beside a line, each of which lost an event once."""
 
 FOUND: list[tuple[str, dict[str, Any]]] = [
+    ("auth.windows_security", {"winlog": {}, "": ""}),
+    # An object where the mapping has a text, in an object that is kept as it is.
+    (
+        "auth.windows_security",
+        {"message": '{"winlog":{"event_data":{"ParentProcessName":{"":{"":1}}},"event_id":"8"}}'},
+    ),
     # A text in a field of another type, from a column or key that is kept as it is.
     ("firewall.fortinet_fortigate", {"message": "type=l tunnelip=1"}),
     # Names cut in the middle of a character.

@@ -18,7 +18,7 @@ from sigmawatch.datasets.derive import DERIVATIONS, write_related
 from sigmawatch.datasets.load import emitted_fields
 from sigmawatch.datasets.mapping import assignments, write_cases, write_switches
 from sigmawatch.datasets.parsers import TakesParsed, needed_raw_values, steps_of
-from sigmawatch.datasets.script import MAX_SOURCE_BYTES, TEXT_TYPES, Script, compact, literal
+from sigmawatch.datasets.script import MAX_SOURCE_BYTES, Script, compact, literal
 from sigmawatch.datasets.times import time_zone
 from sigmawatch.datasets.values import write_mapping
 from sigmawatch.datasets.writing import ARGUMENTS, ENVIRONMENT, TIME_SLOT
@@ -219,7 +219,7 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     categorise = "".join(f"  {call}\n" for call in _functions(script, "cases", [cases] if cases else []))
     message = literal("message")
     event = script.object("event")
-    script.params["shape"] = _shape(dataset.fields)
+    script.params["shape"] = script.shape()
     drops = any(parser.drops for parser in body.parsers)
     # A mark of our own that is not for a shipper to set.
     forget = "ctx.remove('_drop');\n" if drops else ""
@@ -302,26 +302,6 @@ if (raw != null && raw.toString().length() > {LONGEST}) {{
 def _unless_refused(script: Script, statements: str) -> str:
     # Painless refuses an empty block.
     return f"if ({script.fault} == null) {{\n{statements}}}\n" if statements else ""
-
-
-_KINDS = {"ip": "ip", "date": "date", "flattened": "object", "nested": "object", "object": "object"}
-"""Mapping type -> what `admit` is to look at, where that is not just whether the value is no object."""
-
-
-def _shape(fields: Mapping[str, str]) -> dict[str, Any]:
-    """Return the fields that documents may have as the Painless function `admit` reads them."""
-    shape: dict[str, Any] = {}
-    for name, mapping_type in sorted(fields.items()):
-        if name in ("message", "@timestamp", "event.original"):
-            continue  # what comes there is looked at as the line, or as the shipper's time
-        level = shape
-        *parents, last = name.split(".")
-        for parent in parents:
-            if not isinstance(level.get(parent), dict):
-                level[parent] = {}
-            level = level[parent]
-        level.setdefault(last, _KINDS.get(mapping_type, "text" if mapping_type in TEXT_TYPES else "value"))
-    return shape
 
 
 def _functions(script: Script, name: str, statements: list[str]) -> list[str]:

@@ -39,6 +39,9 @@ IN_ELEMENT = " > "
 TEXT_TYPES = frozenset({"keyword", "wildcard", "match_only_text", "constant_keyword"})
 """Mapping types that take any text."""
 
+_KINDS = {"ip": "ip", "date": "date", "flattened": "object", "nested": "object", "object": "object"}
+"""Mapping type -> what `admit` is to look at, where that is not just whether the value is no object."""
+
 _FUNCTION = re.compile(r"^[A-Za-z][\w\[\]]* (\w+)\([^)]*\) \{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
 _WORD = re.compile(r"\b[A-Za-z]\w*(?=\()")
 _INDENTATION = re.compile(r"^ +", re.MULTILINE)
@@ -181,6 +184,24 @@ class Script:
             for name, mapping_type in below.items()
             if "." in name or mapping_type not in TEXT_TYPES
         }
+
+    def shape(self, below: str = "") -> dict[str, Any]:
+        """Return the fields that documents may have below an object as the Painless function `admit` reads them."""
+        prefix = f"{below}." if below else ""
+        shape: dict[str, Any] = {}
+        for name, mapping_type in sorted(self.declared.items()):
+            # What comes to these is looked at as the line, or as the shipper's time.
+            if not name.startswith(prefix) or name in ("message", "@timestamp", "event.original"):
+                continue
+            level = shape
+            *parents, last = name.removeprefix(prefix).split(".")
+            for parent in parents:
+                if not isinstance(level.get(parent), dict):
+                    level[parent] = {}
+                level = level[parent]
+            kind = _KINDS.get(mapping_type, "text" if mapping_type in TEXT_TYPES else "value")
+            level.setdefault(last, kind)
+        return shape
 
     def put(self, field: str, expression: str) -> str:
         """Return the statement that sets a field."""

@@ -112,7 +112,11 @@ class Members:
 
     def write(self, script: Script, mapping: FieldMapping) -> str:
         """Copy the members, bounded as flattened objects are."""
-        puts = " ".join(f"{script.object(target)}.putAll((Map)t);" for target in mapping.to)
+        puts = " ".join(
+            f"admit((Map)t, (Map){script.table(f'shape.{target}', script.shape(target))}); "
+            f"{script.object(target)}.putAll((Map)t);"
+            for target in mapping.to
+        )
         return (
             f"def t = v instanceof Map ? flattened(v, null, 0, new int[] {{{MAX_LEAVES}}}) : null; "
             f"if (t != null) {{ {puts} }}"
