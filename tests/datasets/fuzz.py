@@ -198,7 +198,9 @@ def _complaint(dataset: Dataset, document: Mapping[str, Any], hit: Mapping[str, 
         return Complaint("event.original is missing")
     if not 1970 <= datetime.fromisoformat(source["@timestamp"]).year <= 9999:
         return Complaint("@timestamp is no time", source["@timestamp"])
-    if not _is_unicode(json.dumps(source, ensure_ascii=False)):
+    if _is_unicode(json.dumps(document, ensure_ascii=False)) and not _is_unicode(
+        json.dumps(source, ensure_ascii=False)
+    ):
         return Complaint("half a character", "which strict readers of JSON refuse")
     messages = source.get("error", {}).get("message")
     if event["kind"] == "pipeline_error" and not messages:

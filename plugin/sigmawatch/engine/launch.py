@@ -40,6 +40,8 @@ rootLogger.appenderRef.console.ref = console
 # Measured on two cores: the serial collector and one compiler halve the start, and a node for tests lives too
 # short for the second compiler to pay.
 _QUICK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_STEADY = ("-XX:+UseSerialGC",)
+"""For a node that is measured or works for long: with the compiler that users' clusters have."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,14 @@ def prepare(
     heap: str,
     port: int | None,
     password: str = "",
+    *,
+    steady: bool = False,
 ) -> Launch:
     """Make the node's folder and return how to start it.
 
     `password`: of its superuser; without one (and with OpenSearch, which has none) it knows no users.
     """
+    java_options = _STEADY if steady else _QUICK
     opensearch = installation.distribution.engine is Engine.OPENSEARCH
     files = {
         "opensearch.yml" if opensearch else "elasticsearch.yml": _settings(
@@ -98,7 +103,9 @@ def prepare(
     if password:
         files |= {"users": f"{USER}:{_hashed(password)}\n", "users_roles": f"superuser:{USER}\n"}
     if not opensearch:
-        files["jvm.options"] = "".join(f"{option}\n" for option in _server_options(work_dir, heap))
+        files["jvm.options"] = "".join(
+            f"{option}\n" for option in _server_options(work_dir, heap, java_options)
+        )
     try:
         # The folder itself stays the caller's: the engine's user owns only what the engine writes.
         work_dir.mkdir(mode=0o700)
@@ -119,7 +126,7 @@ def prepare(
             hint="Run sigmawatch as an ordinary user." if installation.user.switch else "",
         ) from error
     if opensearch:
-        command = _opensearch(installation, work_dir, heap)
+        command = _opensearch(installation, work_dir, heap, java_options)
     elif installation.distribution.engine is Engine.ELASTICSEARCH:
         command = _elasticsearch(installation, work_dir)
     else:
@@ -190,7 +197,9 @@ def _heap(heap: str) -> tuple[str, str]:
     return f"-Xms{heap}", f"-Xmx{heap}"
 
 
-def _opensearch(installation: Installation, work_dir: Path, heap: str) -> list[str]:
+def _opensearch(
+    installation: Installation, work_dir: Path, heap: str, java_options: tuple[str, ...]
+) -> list[str]:
     # The policy agent is left out, which saves 2 s: what it sandboxes are plugins, and there are none. Its
     # bootstrap jar is needed all the same, on the class path.
     home = installation.home
@@ -199,7 +208,7 @@ def _opensearch(installation: Installation, work_dir: Path, heap: str) -> list[s
         str(installation.java.executable),
         *_heap(heap),
         "-Xss1m",
-        *_QUICK,
+        *java_options,
         *_class_archive(installation),
         "-XX:-OmitStackTraceInFastThrow",
         "-XX:+ExitOnOutOfMemoryError",
@@ -242,10 +251,10 @@ def _class_archive(installation: Installation) -> list[str]:
     return ["-XX:+AutoCreateSharedArchive", f"-XX:SharedArchiveFile={folder / name}"]
 
 
-def _server_options(work_dir: Path, heap: str) -> list[str]:
+def _server_options(work_dir: Path, heap: str, java_options: tuple[str, ...]) -> list[str]:
     return [
         *_heap(heap),
-        *_QUICK,
+        *java_options,
         "-XX:-AlwaysPreTouch",
         "-XX:+ExitOnOutOfMemoryError",
         # A must: the server refuses to start when its configuration lies in its temporary folder, as in /tmp.
