@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sigmawatch.alerts.templates import alert_artifacts
@@ -12,6 +12,7 @@ from sigmawatch.compile.files import compile_files
 from sigmawatch.config import Environment, tuned
 from sigmawatch.datasets import Dataset, EngineTraits, artifacts, base_artifacts, load_datasets
 from sigmawatch.errors import Problem, TargetUnavailable
+from sigmawatch.pack.artifacts import load_artifacts
 from sigmawatch.pack.layout import Pack, builtin_pack, rule_files
 from sigmawatch.render.detection import detection_artifact
 from sigmawatch.render.scripts import script_artifacts
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Bundle",
     "bindings_of",
+    "brought_artifacts",
     "build_bundle",
     "bundle_for",
     "choose_target",
@@ -191,6 +193,16 @@ def bundle_for(
         types = live_types(cluster, site.live_types).types
     compiled, datasets = compile_pack(pack, site=site, types=types, cache=default_cache())
     compiled.require()
+    brought = brought_artifacts(pack)
     features = cluster.features()
     chosen = choose_target(target, features)
-    return build_bundle(compiled, datasets, target=chosen, traits=traits_of(features), namespace=namespace)
+    bundle = build_bundle(compiled, datasets, target=chosen, traits=traits_of(features), namespace=namespace)
+    return replace(bundle, artifacts=(*bundle.artifacts, *brought))
+
+
+def brought_artifacts(pack: Pack) -> list[Artifact]:
+    """Return the artifacts that a pack brings as they are. Raises ContentError for what cannot be one."""
+    # Kinds talk to clusters: commands that only look at files do not wait for that to be imported.
+    from sigmawatch.deploy.kinds import all_kinds
+
+    return load_artifacts(pack.root, [name for name, kind in all_kinds().items() if kind.authored])

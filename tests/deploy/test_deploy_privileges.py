@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from deploy_targets import Target as DeployTarget
 from deploy_targets import clean, pipeline, target_at
 
 from cli.command_line import emptied_by
 from sigmawatch import engine
+from sigmawatch.artifact import Artifact
 from sigmawatch.bundle import bundle_for
 from sigmawatch.cluster import Cluster, ConnectionSettings, ResponseError, connect
-from sigmawatch.deploy import apply, plan, removal_plan
+from sigmawatch.deploy import Action, DeployIncomplete, apply, plan, removal_plan
 from sigmawatch.deploy.releases import list_releases, read_release, release_before, restored
 from sigmawatch.deploy.status import read_status
 from sigmawatch.doctor import Verdict, check_privileges
-from sigmawatch.errors import SigmawatchError
+from sigmawatch.errors import SigmawatchError, TargetUnavailable
 from sigmawatch.pack.layout import builtin_pack
 from sigmawatch.render.target import Target
 from sigmawatch.roles import ROLES, Role, role
@@ -267,3 +269,32 @@ def test_who_deploys_watches_lends_them_what_they_need() -> None:
 def test_the_roles_are_taken_by_elasticsearch_as_they_are(secured: Secured, name: str) -> None:
     for target in Target:
         secured.admin.request("PUT", f"/_security/role/sigmawatch-{name}", role(name, target=target))
+
+
+def test_roles_are_deployed_like_everything_else(secured: Secured) -> None:
+    clean(secured.admin)
+    target = DeployTarget(secured.admin)
+    wanted = Artifact("role", "swtest-role", role("analyst"))
+    other = Artifact("role", "swtest-role", {"cluster": ["monitor"], "run_as": [], "metadata": {"by": "us"}})
+    target.deploy(wanted)
+    assert target.actions(wanted) == ["unchanged"], "what the server adds is no change"
+    live = secured.admin.request("GET", "/_security/role/swtest-role")["swtest-role"]
+    assert live["metadata"]["sigmawatch"]["pack"] == "p"
+    assert target.actions(other) == ["update"]
+    target.deploy(other)
+    assert target.actions(other) == ["unchanged"]
+    secured.admin.request("PUT", "/_security/role/swtest-role", {"cluster": ["all"]})
+    plan_of_it = target.plan(other)
+    assert plan_of_it.changes[0].action is Action.DRIFTED
+    assert '-    "all"' in plan_of_it.changes[0].diff
+    apply(secured.admin, plan_of_it)
+    with pytest.raises(DeployIncomplete, match="unknown cluster privilege"):
+        target.deploy(Artifact("role", "swtest-role", {"cluster": ["everything"]}))
+    assert apply(secured.admin, removal_plan(secured.admin, pack="p")).failed == ()
+    assert secured.admin.request("GET", "/_security/role/swtest-role", ignore=(404,)) is None
+
+
+def test_roles_where_there_is_no_security_are_refused_before_anything_is_written(elasticsearch: Any) -> None:
+    unavailable = pytest.raises(TargetUnavailable, match="security is switched off")
+    with connect(ConnectionSettings(elasticsearch.url)) as cluster, unavailable:
+        plan(cluster, [Artifact("role", "swtest-role", role("analyst"))], pack="p")

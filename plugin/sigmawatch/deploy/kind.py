@@ -38,6 +38,9 @@ class Kind(ABC):
     deletable: ClassVar[bool] = True
     """False: holds data, so it outlives its artifact unless its data is to go, too."""
 
+    authored: ClassVar[bool] = True
+    """False: only ever compiled, so that a pack cannot bring a body of its own."""
+
     @abstractmethod
     def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
         """Return the bodies of those ids that exist, in as few requests as the API allows.

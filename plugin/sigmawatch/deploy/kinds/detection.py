@@ -41,6 +41,7 @@ class Detection(Kind):
     name = "detection"
     rank = 60
     batch_size = 500
+    authored = False
 
     def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
         """Read by one search with its pages; no index means no detections."""
