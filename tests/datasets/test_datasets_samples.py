@@ -41,7 +41,12 @@ def leaves(
     for key, value in document.items():
         name = f"{prefix}{key}"
         objects = [value] if isinstance(value, dict) else value
-        if name in flattened or not isinstance(objects, list) or not isinstance(objects[0], dict):
+        if (
+            name in flattened
+            or not isinstance(objects, list)
+            or not objects
+            or not isinstance(objects[0], dict)
+        ):
             yield name, value
         else:
             for element in objects:

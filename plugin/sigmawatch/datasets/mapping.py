@@ -30,7 +30,13 @@ __all__ = [
     "write_switches",
 ]
 
-LIST_FIELDS = frozenset({"event.category", "event.type"})
+LIST_FIELDS = frozenset(
+    {
+        "event.category", "event.type", "dns.header_flags", "dns.resolved_ip", "host.ip", "host.mac", "observer.ip",
+        "observer.mac", "process.args", "process.parent.args", "rule.author", "tags", "user.roles",
+        *(f"threat.{part}.{name}" for part in ("tactic", "technique") for name in ("id", "name", "reference")),
+    }
+)  # fmt: skip
 """Fields that ECS wants as lists, however many values they have."""
 
 _MAPPING_KEYS = frozenset(
@@ -127,7 +133,7 @@ class FieldMapping:
     @property
     def makes_list(self) -> bool:
         """Whether its fields are lists, however many values there are."""
-        return "[]" in self.raw
+        return "[]" in self.raw or not LIST_FIELDS.isdisjoint(self.to)
 
 
 @dataclass(frozen=True)
