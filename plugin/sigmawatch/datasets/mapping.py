@@ -306,11 +306,15 @@ def _is_part(text: str) -> bool:
 
 
 def _parts(texts: Sequence[str]) -> Mapping[str, Any]:
-    """Return what the Painless function `isAnyOf` reads: `Create*` is how a text begins, `*.exe` how it ends."""
+    """Return what the Painless function `isAnyOf` reads: `Create*` is how a text begins, `*.exe` how it ends.
+
+    `*.Create*` is what stands anywhere in it.
+    """
     parts = [text for text in texts if _is_part(text)]
     return {
         "is": {text: True for text in texts if not _is_part(text)},
-        "begins": [text[:-1] for text in parts if text.endswith("*")],
+        "has": [text[1:-1] for text in parts if text.startswith("*") and text.endswith("*")],
+        "begins": [text[:-1] for text in parts if not text.startswith("*")],
         "ends": [text[1:] for text in parts if not text.endswith("*")],
     }
 

@@ -316,6 +316,7 @@ class EndpointPort:
         """Split at the last colon, then treat the host as an endpoint."""
         puts = " ".join(_put(script, mapping, f"{end}.port", "number") for end in mapping.to)
         complaint = _complaint(script, mapping, "no port")
+        otherwise = f" else {{ {complaint} }}" if complaint else ""
         parts = "hostPort(v)"
         if not self.always:
             parts = (
@@ -323,7 +324,7 @@ class EndpointPort:
             )
         return (
             f"String[] parts = {parts}; if (parts[1] != null) {{ Long number = port(parts[1]); "
-            f"if (number != null) {{ {puts} }} else {{ {complaint} }} }} v = parts[0]; "
+            f"if (number != null) {{ {puts} }}{otherwise} }} v = parts[0]; "
             + Endpoint().write(script, mapping)
         )
 
@@ -409,6 +410,25 @@ class TextList:
         )
 
 
+@dataclass(frozen=True)
+class DnsRecords:
+    """Resource records as lines of columns: `www.example.com. 300 IN a 192.0.2.1`, with tabs or blanks between."""
+
+    fits: frozenset[str] = frozenset({"object"})
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return the members of the answers, and where addresses and names go."""
+        members = ("name", "ttl", "class", "type", "data")
+        answers = [f"{target}.{name}" for target in mapping.to for name in members]
+        return (*answers, "dns.resolved_ip", "related.hosts")
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Take each line apart."""
+        puts = " ".join(script.put(target, "t") for target in mapping.to)
+        resolved, hosts = script.object("dns"), script.object("related")
+        return f"List t = dnsRecords(v, {resolved}, {hosts}); if (!t.isEmpty()) {{ {puts} }}"
+
+
 _SECONDS = Converted(
     frozenset({"long"}),
     "nanosecondsOf(v.endsWith('s') ? v.substring(0, v.length() - 1) : v, 9)",
@@ -426,6 +446,8 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "ip": Converted(frozenset({"ip", "keyword"}), "ip(v)", complaint="no IP address"),
     "fingerprint": Converted(_TEXTS, "v.replace(':', '').toUpperCase()"),
     "mail_address": Converted(_TEXTS, "mailAddress(v)"),
+    "last_part": Converted(_TEXTS, "lastPart(v)"),
+    "dns_records": DnsRecords(),
     "dns_data": Converted(_TEXTS, "v.length() > 1 && v.endsWith('.') ? v.substring(0, v.length() - 1) : v"),
     "dns_name": Converted(_TEXTS, "dnsName(v)"),
     "domain": Converted(_TEXTS, "domain(v)", complaint="no host name"),
