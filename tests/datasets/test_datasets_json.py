@@ -545,6 +545,29 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path, old: str, new: str, lin
     assert any(at == line and message in text for at, text in told), told
 
 
+def test_what_follows_from_a_field_with_several_values_follows_from_the_first(
+    server: Server, tmp_path: Path
+) -> None:
+    description = DESCRIPTION + "derive: [network_type, network_direction, url.registered_domain]\n"
+    fields = FIELDS.replace("url.domain,", "url.domain, url.registered_domain, url.subdomain, url.top_level_domain,\n  "
+                            "network.type, network.direction,")  # fmt: skip
+    dataset = load_dataset(write(tmp_path, description, fields))
+    hosts = [{"name": "Host", "value": "a.example.com"}, {"name": "Host", "value": "b.example.org"}]
+    found = becomes(
+        server,
+        dataset,
+        client=["10.0.0.1:1", "192.0.2.1:2"],
+        peer=["198.51.100.1", "10.0.0.2"],
+        headers=hosts,
+    )
+    assert "error" not in found
+    assert found["network"] == {"type": "ipv4", "direction": "outbound"}
+    assert found["url"]["registered_domain"] == "example.com"
+    assert found["source"]["ip"] == ["10.0.0.1", "192.0.2.1"]
+    assert found["source"]["port"] == [1, 2]
+    assert set(found["related"]["ip"]) == {"10.0.0.1", "192.0.2.1", "198.51.100.1", "10.0.0.2"}
+
+
 def test_hostile_texts_in_paths_stay_texts(server: Server, tmp_path: Path) -> None:
     hostile = "x'); ctx.put('owned', 1); // \\' ${a} {{b}}"
     path = json.dumps(f'"{hostile}".b')

@@ -205,10 +205,13 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
         script.slot(raw)
     steps = "".join(_unless_refused(script, parser.write(script, options)) for parser in body.parsers)
     time = script.slot(TIME_SLOT)
+    # Where raw values may be lists, so may fields.
+    script.single = script.lists
     times = "".join(
         f"  if ({time} == null) {{ {time} = (String){script.get(field)}; }}\n" for field in body.timestamp
     )
     derived = "".join(DERIVATIONS[name].write(script, options) for name in body.derive)
+    script.single = False
     emitted = {field: dataset.fields[field] for field in emitted_fields(body) if field in dataset.fields}
     # After the fields, so that what a document already had is related too.
     derived += write_related(script, emitted)

@@ -111,6 +111,8 @@ class Script:
         """Tables that the script reads; the engine keeps them, they are not rebuilt for every document."""
         self.lists = False
         """Whether raw values may be lists or objects, as in JSON: then they are in `r`, too."""
+        self.single = False
+        """Whether what is being written reads fields as single values: of a list, the first counts."""
         self.listed: frozenset[str] = frozenset()
         """Raw values whose names the parsers know beforehand."""
         self.mapped: tuple[str, ...] = ()
@@ -216,7 +218,8 @@ class Script:
     def get(self, field: str) -> str:
         """Return the expression of a field's value, null where it has none."""
         parent, _, name = field.rpartition(".")
-        return f"{self.object(parent)}.get({literal(name)})"
+        found = f"{self.object(parent)}.get({literal(name)})"
+        return f"one({found})" if self.single else found
 
     def remove(self, field: str) -> str:
         """Return the statement that takes a field away."""
