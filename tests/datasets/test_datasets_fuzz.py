@@ -43,6 +43,8 @@ FOUND: list[tuple[str, dict[str, Any]]] = [
         "auth.windows_security",
         {"message": '{"winlog":{"event_data":{"ParentProcessName":{"":{"":1}}},"event_id":"8"}}'},
     ),
+    # The document's own fields are the event, and one has no name.
+    ("api.okta", {"eventType": "", "published": "", "uuid": "", "": {}}),
     # A text in a field of another type, from a column or key that is kept as it is.
     ("firewall.fortinet_fortigate", {"message": "type=l tunnelip=1"}),
     # Names cut in the middle of a character.
