@@ -1,8 +1,8 @@
 """Cost of every ingest pipeline beside that of indexing its finished documents without one.
 
-The lines are those of the samples that become events, many times over with other addresses and numbers. CPU is what
-the system counts for the node, which other work on the machine disturbs little (`_nodes/stats` has it by the second only); the ratio is that of the CPU of
-finished documents to the CPU of raw lines. The node has the optimising compiler, as users' clusters do.
+The lines are those of the samples that become events, many times over with other addresses. CPU is what the system
+counts for the node, which other work on the machine disturbs little; the ratio is that of the CPU of finished documents
+to the CPU of raw lines. The node has the optimising compiler, as users' clusters do.
 """
 
 from __future__ import annotations

@@ -54,7 +54,10 @@ def main() -> int:
         return 1
     if not options.check:
         path.write_text(text, encoding="utf-8")
-        sys.stdout.write("".join(f"{change}\n" for change in different))
+        shown = different[:20]
+        sys.stdout.write("".join(f"{change}\n" for change in shown))
+        if len(different) > len(shown):
+            sys.stdout.write(f"and {len(different) - len(shown)} more\n")
     fields = len({name for names in found.values() for name in names})
     sys.stdout.write(f"{PLACE}: {fields:,} fields of {len(found) - 1} datasets\n")
     return 0
