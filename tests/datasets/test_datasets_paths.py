@@ -1,0 +1,93 @@
+"""A path that a description names stands in some sample: nobody would miss a field whose path is misspelt."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from dataset_server import ROOT
+
+from sigmawatch.datasets import load_dataset, samples
+from sigmawatch.datasets.parsers import NamesItsValues, steps_of
+from sigmawatch.datasets.parsers.paths import Key, parse_path
+from sigmawatch.datasets.script import IN_ELEMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sigmawatch.datasets import Dataset
+
+NAMES = [
+    path.parent.name
+    for path in sorted(ROOT.glob("*/dataset.yml"))
+    if any(
+        # The XML of Windows names its values otherwise.
+        isinstance(step, NamesItsValues) and not getattr(step, "windows_xml", False)
+        for step in steps_of(load_dataset(path.parent).body.parsers)
+    )
+]
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object in a value, those in JSON texts and in base64 as well."""
+    if isinstance(value, dict):
+        yield value
+        for member in value.values():
+            yield from objects(member)
+    elif isinstance(value, list):
+        for element in value:
+            yield from objects(element)
+    elif isinstance(value, str) and value.startswith(("{", "eyJ")):
+        try:
+            text = base64.b64decode(value).decode() if value.startswith("eyJ") else value
+            yield from objects(json.loads(text))
+        except ValueError:
+            pass
+
+
+def has(value: Any, keys: Sequence[str]) -> bool:
+    if not keys:
+        return value is not None
+    if isinstance(value, list):
+        return any(has(element, keys) for element in value)
+    if not isinstance(value, dict):
+        return False
+    return has(value.get(keys[0]), keys[1:]) or value.get(".".join(keys)) is not None
+
+
+def lines_as_objects(dataset: Dataset) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for sample in samples(dataset):
+        for line in sample.lines:
+            start = line.find("{")
+            try:
+                found += objects(json.loads(line if line.startswith("[") else line[start:]))
+            except (ValueError, RecursionError):
+                continue  # a sample of what is broken
+    return found
+
+
+def named_paths(dataset: Dataset) -> set[str]:
+    listed = set(dataset.body.raw_values)
+    found = {name for case in dataset.body.cases for name in case.when}
+    for mapping in dataset.body.own:
+        found.update(mapping.takes)
+        # An element that is no object is taken for the first of the values, which then has no name in the line.
+        for member in mapping.fields:
+            if member.raw != mapping.fields[0].raw:
+                found.add(f"{mapping.raw}.{member.raw.rpartition(IN_ELEMENT)[2]}")
+    return {name for name in found if name not in listed}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_path_stands_in_a_sample(name: str) -> None:
+    dataset = load_dataset(ROOT / name)
+    lines = lines_as_objects(dataset)
+    missing = []
+    for path in sorted(named_paths(dataset)):
+        keys = [step.name for step in parse_path(path) if isinstance(step, Key)]
+        if not any(has(line, keys) for line in lines):
+            missing.append(path)
+    assert not missing
