@@ -152,6 +152,8 @@ def test_the_table_holds_every_rule() -> None:
     }  # fmt: skip
     assert len(suffix_table()) > 1000
     assert "|co|" in suffix_table()["uk"]
+    assert suffix_table()["com"] == "/"
+    assert "|uk|" in suffix_table()["com/u"]
 
 
 def test_enrichments_can_be_chosen(server: Server, tmp_path: Path) -> None:

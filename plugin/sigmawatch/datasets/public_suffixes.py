@@ -31,9 +31,29 @@ def compact(rules: Iterable[str]) -> Mapping[str, str]:
     return {rest: f"|{'|'.join(sorted(found))}|" for rest, found in sorted(labels.items())}
 
 
+_MANY = 30
+"""With more labels than this, searching all of them costs more than a second look-up."""
+
+
+def _by_letter(rest: str, labels: str) -> Mapping[str, str]:
+    """Return the entries for a name: one, or for many labels one for each letter that they begin with."""
+    listed = labels.strip("|").split("|")
+    if len(listed) <= _MANY:
+        return {rest: labels}
+    found: dict[str, str] = {}
+    for label in listed:
+        key = rest if label[0] in "*!" else f"{rest}/{label[0]}"
+        found[key] = found.get(key, "|") + f"{label}|"
+    return {**found, rest: "/" + found.get(rest, "")}
+
+
 @cache
 def suffix_table() -> Mapping[str, str]:
     """Return the table that the Painless function `putRegisteredDomain` reads."""
     text = Path(__file__).with_name("public_suffixes.txt").read_text(encoding="utf-8")
     lines = (line for line in text.splitlines() if line and not line.startswith("#"))
-    return {line.partition(" ")[0]: line.partition(" ")[2] for line in lines}
+    table: dict[str, str] = {}
+    for line in lines:
+        rest, _, labels = line.partition(" ")
+        table.update(_by_letter(rest, labels))
+    return table
