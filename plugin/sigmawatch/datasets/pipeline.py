@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sigmawatch.datasets.model import Dataset
 
-__all__ = ["MAX_FIELD_PROBLEMS", "build_pipeline", "hook_id", "without_hook"]
+__all__ = ["MAX_FIELD_PROBLEMS", "build_pipeline", "hook_id", "options_of", "without_hook"]
 
 LONGEST = 8000
 """Characters of Java's from which on a text is cut into pieces. Lucene takes terms of 32,766 bytes, which is 10,922
@@ -54,15 +54,8 @@ def hook_id(dataset: Dataset) -> str:
     return f"{dataset.pipeline_id}@custom"
 
 
-def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the body of a dataset's ingest pipeline.
-
-    Options are those of its parsers and derivations: `format` (the order of columns), `timezone` (of stamps that have
-    none), `networks` (what is inside, as CIDR), `enrich` (which of the costlier derivations to make). Raises
-    UsageError for an option that the dataset does not have or a value that makes no sense, ContentError when the
-    script becomes larger than engines accept.
-    """
-    options = dict(options or {})
+def options_of(dataset: Dataset) -> frozenset[str]:
+    """Return the names of the options that a dataset's pipeline can be built with."""
     known = {
         option
         for options_of_part in (
@@ -73,6 +66,19 @@ def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None
     }
     if any(mapping.type == "time" for mapping in dataset.body.mappings):
         known.add("timezone")
+    return frozenset(known)
+
+
+def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the body of a dataset's ingest pipeline.
+
+    Options are those of its parsers and derivations: `format` (the order of columns), `timezone` (of stamps that have
+    none), `networks` (what is inside, as CIDR), `enrich` (which of the costlier derivations to make). Raises
+    UsageError for an option that the dataset does not have or a value that makes no sense, ContentError when the
+    script becomes larger than engines accept.
+    """
+    options = dict(options or {})
+    known = options_of(dataset)
     for option in options:
         if option not in known:
             raise UsageError(
