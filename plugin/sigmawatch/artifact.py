@@ -42,7 +42,8 @@ class Artifact:
     source: str = ""
     """Where in a pack it comes from, relative to the pack's root."""
     seed: bool = False
-    """Created where it is absent, then the user's own: never updated, never deleted (custom hooks)."""
+    """Created where it is absent, then the user's own (custom hooks): never updated, and only deleted when the whole
+    pack goes and nobody has made anything of it."""
 
     shared: bool = False
     """Part of sigmawatch rather than of a pack: every pack brings it along, none owns or deletes it."""

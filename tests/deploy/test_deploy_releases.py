@@ -324,7 +324,9 @@ def test_what_a_rollback_goes_back_to(releases: list[Release], expected: int | N
 def test_destroying_removes_what_is_ours_and_nothing_else_and_can_be_taken_back(either: Target) -> None:
     foreign = {"description": "theirs", "processors": []}
     either.cluster.request("PUT", f"/_ingest/pipeline/{PREFIX}theirs", foreign)
-    either.deploy(*bundle(), pipeline("custom", seed=True))
+    seeds = [pipeline("custom", seed=True), pipeline("untouched", seed=True)]
+    either.deploy(*bundle(), *seeds)
+    either.cluster.request("PUT", f"/_ingest/pipeline/{PREFIX}custom", foreign)
     either.deploy(pipeline("other"), pack="other")
     plan = removal_plan(either.cluster, pack="p")
     kept = {str(change.key): change.reason for change in plan.changes if not change.is_change}
@@ -339,7 +341,11 @@ def test_destroying_removes_what_is_ours_and_nothing_else_and_can_be_taken_back(
     assert list_releases(either.cluster, "p")[0].removal
     assert not removal_plan(either.cluster, pack="p").has_changes
     go_back(either)
-    assert set(either.actions(*bundle(), pipeline("custom", seed=True))) == {"unchanged"}
+    assert set(either.actions(*bundle(), *seeds)) == {"unchanged"}
+    assert (
+        either.cluster.request("GET", f"/_ingest/pipeline/{PREFIX}custom")[f"{PREFIX}custom"]["processors"]
+        == []
+    )
 
 
 def test_data_goes_only_when_asked_for_and_never_what_was_there_before(either: Target) -> None:

@@ -106,7 +106,7 @@ def removal_plan(cluster: Cluster, *, pack: str, data: bool = False) -> Plan:
         notes.append(f"{len(unknown)} artifacts of kinds that this version does not know are left alone")
     gone = [entry for entry in gone if entry.kind in kinds]
     live = _read(cluster, (), gone, notes)
-    planner = _Planner(pack, False, engine_of(cluster), live, registry, why="the pack goes", data=data)
+    planner = _Planner(pack, False, engine_of(cluster), live, registry, whole=True, data=data)
     changes = _removals(cluster, planner, [entry for entry in gone if entry.kind in live])
     return Plan(
         pack=pack,
@@ -209,10 +209,11 @@ class _Planner:
         live: Mapping[str, Mapping[str, Body]],
         registry: Mapping[ArtifactKey, Entry],
         *,
-        why: str = "no longer in the pack",
+        whole: bool = False,
         data: bool = False,
     ) -> None:
-        self._why = why
+        self._whole = whole
+        self._why = "the pack goes" if whole else "no longer in the pack"
         self._data = data
         self._pack = pack
         self._adopt = adopt
@@ -308,6 +309,8 @@ class _Planner:
         action, reason = Action.DELETE, self._why
         if before is None:
             action, reason = Action.RECORD, f"{self._why}, and gone already"
+        elif entry.seed and self._whole and kind.deletable and entry.live_hash == live_hash:
+            reason += "; nobody made anything of it"
         elif not kind.deletable and self._data and not entry.found:
             reason = "with all its data"
         elif entry.seed or not kind.deletable:

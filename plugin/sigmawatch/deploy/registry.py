@@ -61,7 +61,7 @@ class Entry:
     pending: str = ""
     """Hash of the body that a deploy was about to write. Found by a later deploy, it was interrupted."""
     seed: bool = False
-    """Created for the user to own: never updated or deleted."""
+    """Created for the user to own."""
     found: bool = False
     """It was there before we came, so that the data in it is not ours to delete."""
 
