@@ -48,6 +48,29 @@ _INDENTATION = re.compile(r"^ +", re.MULTILINE)
 _TEXT = re.compile(r"('(?:[^'\\]|\\.)*')", re.DOTALL)
 _DEFINED = re.compile(r"^[A-Za-z][\w\[\]]* (\w+)\([^)]*\) \{$", re.MULTILINE)
 _CALLED = re.compile(r"(?<![\w.])[A-Za-z]\w*(?=\()")
+_SHORT = {
+    name: f"_{letter}"
+    for name, letter in zip(
+        (
+            "problems",
+            "value",
+            "object",
+            "found",
+            "said",
+            "made",
+            "number",
+            "entry",
+            "before",
+            "depth",
+            "wanted",
+            "first",
+        ),
+        "abcdefghijkl",
+        strict=True,
+    )
+}
+"""The variables that cost most. No other name begins with an underscore."""
+_VARIABLE = re.compile(rf"(?<![\w.])(?:{'|'.join(_SHORT)})\b(?!\()")
 _REMARK = re.compile(r"//[^\n]*")
 _AROUND = re.compile(r"\s*([=*<>!&|?:;,(){}\[\]])\s*")
 _BLANKS = re.compile(r"\s+")
@@ -70,7 +93,7 @@ def literal(value: str | bool | int | None) -> str:
 
 
 def compact(source: str) -> str:
-    """Return a script without what only people need: white space, comments, long names of functions.
+    """Return a script without what only people need: white space, comments, long names.
 
     For the few that would be larger than engines accept; texts in it stay as they are.
     """
@@ -83,7 +106,8 @@ def compact(source: str) -> str:
     # Every other part is a text. Blanks around + and - stay: `a - -1`.
     for index in range(0, len(parts), 2):
         part = _AROUND.sub(r"\1", _REMARK.sub("", parts[index]))
-        parts[index] = _CALLED.sub(lambda match: names.get(match[0], match[0]), _BLANKS.sub(" ", part))
+        part = _CALLED.sub(lambda match: names.get(match[0], match[0]), _BLANKS.sub(" ", part))
+        parts[index] = _VARIABLE.sub(lambda match: _SHORT[match[0]], part)
     return "".join(parts)
 
 
