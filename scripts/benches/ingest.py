@@ -65,6 +65,9 @@ def main() -> int:
     parser.add_argument("--dataset", action="append", metavar="NAME", help="only this one; may be repeated")
     parser.add_argument("--documents", type=int, default=8000, help="in each round [default: 8000]")
     parser.add_argument("--rounds", type=int, default=3, help="the median of them counts [default: 3]")
+    parser.add_argument(
+        "--warm-up", type=int, default=3, help="rounds before, in which scripts get compiled [default: 3]"
+    )
     parser.add_argument("--engine", choices=["opensearch", "elasticsearch"], default="opensearch")
     parser.add_argument("--json", action="store_true", help="print figures for machines")
     options = parser.parse_args()
@@ -76,14 +79,16 @@ def main() -> int:
     with engine.temporary(engine.Engine(options.engine), heap="1g", steady=True) as node:
         with connect(ConnectionSettings(node.url)) as cluster:
             found = [
-                _measure(node, cluster, dataset, options.documents, options.rounds) for dataset in chosen
+                _measure(node, cluster, dataset, options.documents, options.rounds, options.warm_up)
+                for dataset in chosen
             ]
         result = {
             "date": datetime.now(UTC).date().isoformat(),
             "engine": f"{node.engine} {node.version}",
-            "java": node.java,
+            "java": node.java.partition(" in ")[0],
             "documents": options.documents,
             "rounds": options.rounds,
+            "warm_up": options.warm_up,
             "datasets": {one.dataset: asdict(one) for one in found},
         }
     if options.json:
@@ -93,7 +98,9 @@ def main() -> int:
     return 0
 
 
-def _measure(node: engine.Node, cluster: Cluster, dataset: Dataset, count: int, rounds: int) -> Measured:
+def _measure(
+    node: engine.Node, cluster: Cluster, dataset: Dataset, count: int, rounds: int, warm_up: int
+) -> Measured:
     made = _install(cluster, dataset)
     pick = random.Random(dataset.name)  # noqa: S311  # the same lines every time
     given = list(_usual(dataset))
@@ -101,10 +108,10 @@ def _measure(node: engine.Node, cluster: Cluster, dataset: Dataset, count: int, 
         lines = [_varied(pick, pick.choice(given)) for _ in range(count)]
         finished = _finished(cluster, dataset, lines)
         raw_cpu, raw_wall, finished_cpu, finished_wall = [], [], [], []
-        for number in range(rounds + 1):
+        for number in range(warm_up + rounds):
             cpu, wall = _index(node, cluster, dataset.data_stream(RAW), lines, "")
             plain_cpu, plain_wall = _index(node, cluster, dataset.data_stream(FINISHED), finished, "_none")
-            if number:  # the first round warms up
+            if number >= warm_up:
                 raw_cpu.append(cpu)
                 raw_wall.append(wall)
                 finished_cpu.append(plain_cpu)
