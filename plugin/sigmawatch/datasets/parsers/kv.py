@@ -2,6 +2,7 @@ r"""Pairs of key and value: `srcip=10.0.0.1 action="deny"`, `[action:"Drop"; src
 
     - kv:
         keys: [srcip, action, …]     # the keys that the format has
+        of: pairs                    # the raw value that holds them; else what is left of the line
         separator: " "               # between pairs; a list: the one that ends the first value
         assign: "="                  # between key and value
         quotes: '"'                  # what may stand around a value
@@ -76,6 +77,8 @@ class Pairs:
     """What is done about a key that stands twice with two values: `problem` or `ignore`."""
     error: str
     """What is said of a line that has none of the keys."""
+    of: str = ""
+    """The raw value that holds the pairs; empty: what is left of the line."""
     kind: str = "kv"
     options: Sequence[str] = ()
     mappings: Sequence[FieldMapping] = ()
@@ -98,7 +101,8 @@ class Pairs:
     def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # as above
         """Write the cuts and the call that takes the pairs apart."""
         place = script.unique("pairs", pairs_table(self, script))
-        lines = ["String core = text;"]
+        source = script.slot(self.of) if self.of else "text"
+        lines = [f"String core = {source};"]
         refusal = f"{script.fault} = {literal(f'kv: {self.error}')};"
         if self.begin:
             before = f"{script.slot(self.before)} = core.substring(0, at).trim();" if self.before else ""
@@ -127,6 +131,8 @@ class Pairs:
         if self.repeated == "problem":
             call += " if (twice != null) { problems.add('kv: more than one value of ' + shortened(twice)); }"
         lines.append(call)
+        if self.of:
+            return f"if ({source} != null) {{\n" + "\n".join(lines) + "\n}\n"
         known = " && ".join(f"{script.slot(key)} == null" for key in self.keys if key in script.slots)
         if known and not self.begin:
             lines.append(f"if ({known}) {{ {refusal} }}")
@@ -154,7 +160,7 @@ def pairs_table(step: Pairs, script: Script, *, any_key: bool = False) -> dict[s
 _KEYS = frozenset(
     {
         "keys", "separator", "assign", "quotes", "escapes", "blanks", "flags", "begin", "before", "end", "inside",
-        "null_values", "rest", "all", "repeated", "error",
+        "null_values", "rest", "all", "repeated", "error", "of",
     }
 )  # fmt: skip
 
@@ -201,4 +207,5 @@ def read(reader: Reader) -> Pairs:
         all=everything,
         repeated=repeated,
         error=reader.text("error", default="none of the keys of this format"),
+        of=reader.text("of", default=""),
     )
