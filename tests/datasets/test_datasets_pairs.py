@@ -240,3 +240,19 @@ def test_mistakes_are_told_with_their_line(
         load_dataset(folder)
     told = [(problem.line, problem.message) for problem in caught.value.problems]
     assert any(at == line and message in text for at, text in told), told
+
+
+def test_a_raw_value_can_be_taken_apart_further(server: Server, tmp_path: Path) -> None:
+    more = (
+        "  - kv: {of: a, separator: ' ; ', keys: [x]}\n"
+        "  - patterns: {of: b, list: [{match: 'to {user*} now', set: {event.action: went}, raw: {y: z}}]}\n"
+    )
+    tail = TAIL.replace("c: test.c", "x: test.flags, user: user.name, y: test.before")
+    dataset = described(tmp_path, KV.replace("[a, b, c]", "[a, b]") + more, tail)
+    one, two = found(server, dataset, ['a="x=1 ; q=2" b="to me now"', "q=1 b=3"])
+    assert one["test"]["flags"] == "1"
+    assert one["user"]["name"] == "me"
+    assert one["event"]["action"] == "went"
+    assert one["test"]["before"] == "z"
+    assert two["test"]["b"] == "3"
+    assert "user" not in two

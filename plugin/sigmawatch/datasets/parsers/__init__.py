@@ -158,6 +158,7 @@ def steps_of(parsers: Sequence[Parser]) -> Sequence[Parser]:
 def needed_raw_values(parsers: Sequence[Parser]) -> Sequence[str]:
     """Return the raw values that steps look at themselves, beside those that mappings, switches and cases do."""
     from sigmawatch.datasets.parsers.join import Join
+    from sigmawatch.datasets.parsers.kv import Pairs
     from sigmawatch.datasets.parsers.patterns import Patterns
     from sigmawatch.datasets.parsers.split import Split
 
@@ -168,7 +169,9 @@ def needed_raw_values(parsers: Sequence[Parser]) -> Sequence[str]:
         elif isinstance(parser, (Join, Split)):
             found += parser.parts
         elif isinstance(parser, Patterns):
-            found += [*parser.tell_when, *([parser.unless] if parser.unless else [])]
+            found += [*parser.tell_when, *filter(None, (parser.unless, parser.of))]
+        elif isinstance(parser, Pairs) and parser.of:
+            found.append(parser.of)
     return found
 
 

@@ -12,6 +12,7 @@ r"""Lines of columns, whose order is declared and never guessed from the values.
                                                # `""` (doubled), or cannot be (plain)
         brackets: true                         # columns in [ ]
         tail: true                             # columns behind the known ones (newer versions append) are let pass
+        short: true                            # … and a line may lack the last of them (older versions)
         by:                                    # further columns, chosen by the value of one before
           - {column: type, then: {TRAFFIC: "a b c", THREAT: "a d"}, otherwise: "a"}
 
@@ -88,6 +89,8 @@ class Columns:
     """Whether columns may stand in brackets."""
     tail: bool = False
     """Whether there may be columns behind those that are known."""
+    short: bool = False
+    """Whether a line may lack the last of the columns that are known."""
     choices: tuple[Choice, ...] = ()
     """Columns behind those of the format, by the values of others."""
     mappings: Sequence[FieldMapping] = ()
@@ -236,7 +239,9 @@ class Columns:
         return "".join(lines)
 
     def _wrong_count(self) -> str:
-        wrong = "size > n" if self.tail else "size != n"
+        if self.short and self.tail:
+            return "size == 0"  # any number will do
+        wrong = "size > n" if self.tail else "size < n" if self.short else "size != n"
         return f"{wrong} && !cut" if self._shaped else wrong
 
     def _nulls(self) -> str:
@@ -251,7 +256,7 @@ def read(reader: Reader) -> Columns:
     reader.is_mapping(
         {
             "formats", "rest", "null_values", "header", "known", "directive", "separator", "quotes", "brackets",
-            "tail", "by",
+            "tail", "short", "by",
         }
     )  # fmt: skip
     formats = tuple(_names(text) for text in reader.texts("formats"))
@@ -272,6 +277,7 @@ def read(reader: Reader) -> Columns:
         quotes=_QUOTES.get(_one_of(reader, "quotes", _QUOTES)),
         brackets=reader.flag("brackets"),
         tail=reader.flag("tail"),
+        short=reader.flag("short"),
         choices=_read_choices(reader),
     )
     if found.directive and not found.directive.startswith("#"):

@@ -12,7 +12,8 @@
 
 A message that no template fits is an event all the same when the raw value `unless` was found (or no `unmatched` is
 given), else the line is refused with the words of `error`. `unmatched: {tell: a new shape, when: {code: [1, 2]}}` does
-not refuse it, but says so in `error.message` where messages of a known shape were expected.
+not refuse it, but says so in `error.message` where messages of a known shape were expected. `of: NAME` matches a raw
+value in place of what is left of the line.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class Patterns:
     """The raw values that it is said for."""
     next: str = ""
     """The raw value that is the text of the next step, where it was found; empty: the text stays as it is."""
+    of: str = ""
+    """The raw value that holds the message; empty: what is left of the line."""
     kind: str = "patterns"
     options: Sequence[str] = ()
     mappings: Sequence[FieldMapping] = ()
@@ -119,7 +122,8 @@ class Patterns:
             for word in words if template.first_word is None else [template.first_word]:
                 by_word.setdefault(word, []).append(index)
         place = script.unique("patterns", {"words": by_word, "other": anywhere, "templates": templates})
-        lines = ["String core = text;"]
+        source = script.slot(self.of) if self.of else "text"
+        lines = [f"String core = {source};"]
         for text, test, cut in (
             *((text, "startsWith", f"core.substring({java_length(text)})") for text in self.prefixes),
             *(
@@ -140,12 +144,14 @@ class Patterns:
         if self.next:
             rest = script.slot(self.next)
             lines.append(f"if ({rest} != null) {{ text = {rest}; {rest} = null; }}")
+        if self.of:
+            return f"if ({source} != null) {{\n" + "\n".join(lines) + "\n}\n"
         return "\n".join(lines) + "\n"
 
 
 def read(reader: Reader) -> Patterns:
     """Read the settings of a patterns step."""
-    reader.is_mapping({"list", "prefixes", "suffixes", "unmatched", "next"})
+    reader.is_mapping({"list", "prefixes", "suffixes", "unmatched", "next", "of"})
     patterns = []
     entries = reader.get("list")
     if entries is None:
@@ -183,6 +189,7 @@ def read(reader: Reader) -> Patterns:
         tell=tell,
         tell_when=tell_when,
         next=reader.text("next", default=""),
+        of=reader.text("of", default=""),
     )
     if found_patterns.next and found_patterns.next not in found_patterns.raw_values:
         reader.at("next").problem(f"next: no template captures {found_patterns.next!r}")

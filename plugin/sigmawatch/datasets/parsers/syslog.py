@@ -4,6 +4,7 @@
         programs: [sshd, sshd-session]   # whose lines these are; those of other programs are refused
         error: not an sshd line          # … with these words
         bare: true                       # lines without a header (no time, no program) are accepted
+        header: true                     # lines without program and time are refused, whosever they are
         process: true                    # the program is a process of the host: process.name and process.pid
         kernel: true                     # the kernel's uptime `[12345.678] ` stands before the message
         cisco: true                      # the headers of Cisco devices, with their `%FACILITY-SEVERITY-MNEMONIC: `
@@ -62,6 +63,8 @@ class Syslog:
     """Structured data: id (without its number) -> names of parameters."""
     rest: str = ""
     """The object for parameters without a mapping."""
+    header: bool = False
+    """Whether lines without program and time are refused where those of any program are accepted."""
     sender: str = "host"
     """What the sender is: a `host`, or an `observer` of what others do."""
     kind: str = "syslog"
@@ -147,6 +150,10 @@ class Syslog:
         conditions = [f"{literal(name)}.equals({program})" for name in self.programs]
         if self.bare:
             conditions.append(f"({program} == null && {script.slot('syslog.time')} == null)")
+        if self.header and not self.programs:
+            refusal = literal(f"syslog: {self.error}")
+            missing = f"{program} == null && {script.slot('syslog.time')} == null"
+            lines.append(f"if ({missing}) {{ {script.fault} = {refusal}; }}")
         if self.programs:
             refusal = literal(f"syslog: {self.error}")
             lines.append(f"if (!({' || '.join(conditions)})) {{ {script.fault} = {refusal}; }}")
@@ -156,7 +163,7 @@ class Syslog:
 def read(reader: Reader) -> Syslog:
     """Read the settings of a syslog step."""
     reader.is_mapping(
-        {"programs", "error", "bare", "process", "kernel", "cisco", "structured", "rest", "sender"}
+        {"programs", "error", "bare", "process", "kernel", "cisco", "structured", "rest", "sender", "header"}
     )
     sender = reader.text("sender", default="host")
     if sender not in ("host", "observer"):
@@ -175,4 +182,5 @@ def read(reader: Reader) -> Syslog:
         structured=structured,
         rest=reader.text("rest", default=""),
         sender=sender,
+        header=reader.flag("header"),
     )
