@@ -89,7 +89,7 @@ def test_a_line_without_a_tag_is_read_as_any_other(server: Server) -> None:
 def test_structured_data_becomes_raw_values(server: Server) -> None:
     main = (
         "String[] g = new String[4]; Map rest = new HashMap();"
-        "structuredData((String)ctx.get('in'), g, rest, (Map)params.get('slots'));"
+        "structuredData((String)ctx.get('in'), g, rest, (Map)params.get('slots'), (Map)params.get('nulls'));"
         "ctx.put('out', [g[1], g[2]]); ctx.put('rest', rest);"
     )
     cases = {
@@ -100,12 +100,16 @@ def test_structured_data_becomes_raw_values(server: Server) -> None:
         ),
         '[junos a="1" a="2"]': (["1", None], {}),
         '[junos a="cut': (["cut", None], {}),
+        '[junos a="N/A" b="1" c="N/A"]': ([None, "1"], {}),
         "[junos]": ([None, None], {}),
         '[junos  a="1"  b="]["]': (["1", "]["], {}),
         '[junos a="ends in \\': (["ends in \\", None], {}),
     }
     found = server.run(
-        Script().text(main), [{"in": text} for text in cases], slots={"junos.a": 1, "junos.b": 2}
+        Script().text(main),
+        [{"in": text} for text in cases],
+        slots={"junos.a": 1, "junos.b": 2},
+        nulls={"N/A": True},
     )
     assert {
         text: (document["out"], document["rest"]) for text, document in zip(cases, found, strict=True)

@@ -142,6 +142,9 @@ class Pairs:
 def pairs_table(step: Pairs, script: Script, *, any_key: bool = False) -> dict[str, Any]:
     """Return what the Painless function `pairs` reads; with `any_key` every name is a key that ends a bare value."""
     used = script.slots
+    mapped = set(script.mapped)
+    # What only conditions look at goes to `rest` as well: a negative number says so.
+    slots = {key: used.get(key, 0) * (1 if key in mapped or not step.rest else -1) for key in step.keys}
     return {
         "separators": list(step.separators),
         "assign": step.assign,
@@ -150,7 +153,7 @@ def pairs_table(step: Pairs, script: Script, *, any_key: bool = False) -> dict[s
         "blanks": step.blanks,
         "any": any_key,
         "flags": script.slot_number(step.flags) if step.flags else 0,
-        "slots": {key: used.get(key, 0) for key in step.keys},
+        "slots": slots,
         "nulls": dict.fromkeys(step.null_values, True),
         "all": step.all and bool(step.rest),
         "reserved": script.reserved(step.rest) if step.rest else {},

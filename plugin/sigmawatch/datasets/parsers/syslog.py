@@ -9,6 +9,8 @@
         kernel: true                     # the kernel's uptime `[12345.678] ` stands before the message
         cisco: true                      # the headers of Cisco devices, with their `%FACILITY-SEVERITY-MNEMONIC: `
         structured: {junos: [reason, …]} # parameters of RFC 5424's structured data: raw values sd.junos.reason, …
+        data: true                       # structured data stays in the message, for a step that reads it
+        null_values: [N/A]               # parameters that say nothing; an empty one never does
         rest: juniper.srx                # the object for parameters without a mapping
         sender: observer                 # the sender is a device: observer.name, in place of the host's names
 
@@ -63,6 +65,10 @@ class Syslog:
     """Structured data: id (without its number) -> names of parameters."""
     rest: str = ""
     """The object for parameters without a mapping."""
+    null_values: tuple[str, ...] = ()
+    """Parameters of structured data that mean there is none."""
+    data: bool = False
+    """Whether structured data stays in the message."""
     header: bool = False
     """Whether lines without program and time are refused where those of any program are accepted."""
     sender: str = "host"
@@ -137,7 +143,14 @@ class Syslog:
             slots = {name: used.get(f"sd.{name}", 0) for name in self._parameters}
             rest = script.object(self.rest) if self.rest else "null"
             place = script.unique("structured", slots)
-            lines.append(f"if (h[7] != null) {{ structuredData(h[7], f, {rest}, (Map){place}); }}")
+            nulls = script.unique("structured.nulls", dict.fromkeys(self.null_values, True))
+            cut = literal("syslog: the structured data has no end")
+            lines.append(
+                f"if (h[7] != null) {{ structuredData(h[7], f, {rest}, (Map){place}, (Map){nulls}); }} "
+                f"else if (h[1] != null && text.startsWith('[')) {{ problems.add({cut}); }}"
+            )
+        if self.data:
+            lines.append("if (h[7] != null) { text = text.isEmpty() ? h[7] : h[7] + ' ' + text; }")
         lines += [
             "h[0] = null;",
             "text = repeatedMessage(text, h);",
@@ -163,8 +176,11 @@ class Syslog:
 def read(reader: Reader) -> Syslog:
     """Read the settings of a syslog step."""
     reader.is_mapping(
-        {"programs", "error", "bare", "process", "kernel", "cisco", "structured", "rest", "sender", "header"}
-    )
+        {
+            "programs", "error", "bare", "process", "kernel", "cisco", "structured", "data", "rest", "sender", "header",
+            "null_values",
+        }
+    )  # fmt: skip
     sender = reader.text("sender", default="host")
     if sender not in ("host", "observer"):
         reader.at("sender").problem("sender: expected host or observer")
@@ -182,5 +198,7 @@ def read(reader: Reader) -> Syslog:
         structured=structured,
         rest=reader.text("rest", default=""),
         sender=sender,
+        null_values=reader.texts("null_values"),
+        data=reader.flag("data"),
         header=reader.flag("header"),
     )
