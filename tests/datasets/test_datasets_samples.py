@@ -131,7 +131,7 @@ def test_every_declared_own_field_is_emitted(name: str) -> None:
     dataset = load_dataset(ROOT / name)
     emitted = set(emitted_fields(dataset.body))
     columns = {
-        raw.replace("-", "_").replace(" ", "_")
+        (raw.rpartition(".")[2] if raw.startswith("sd.") else raw).replace("-", "_").replace(" ", "_")
         for parser in dataset.body.parsers
         for raw in parser.raw_values
     }

@@ -234,7 +234,10 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     forget = "ctx.remove('_drop');\n" if drops else ""
     keep_message = f"ctx.remove({message});"
     if body.message == "text":
-        keep_message = f"if (raw != null) {{ ctx.put({message}, text); }}"
+        keep_message = (
+            f"if (raw != null && !text.isEmpty()) {{ ctx.put({message}, text); }} "
+            f"else {{ ctx.remove({message}); }}"
+        )
     take_message = ""
     if "message" in emitted_fields(body):
         # The log has a message of its own inside the line.

@@ -116,7 +116,9 @@ class Json:
             required = script.table("required", groups)
             # `given` is what the document has for `event`; its objects are not open yet.
             none = "!(given instanceof Map) || ((Map)given).get('original') == null"
-            given += f" || (({none}) && hasAll(ctx, (List){required}))"
+            # A text in the place of one of them is nothing that was parsed.
+            whole = " && ".join(f"ctx.get({literal(group[0])}) instanceof Map" for group in self.required)
+            given += f" || (({none}) && {whole} && hasAll(ctx, (List){required}))"
         return (
             f"if ({given}) "
             f"{{ raw = givenObject(ctx, raw, (List){script.table('parsed', list(self.parsed))}, "
