@@ -25,7 +25,7 @@ SHIPPED: list[dict[str, Any]] = [
     {"": "x"}, {".": "x"}, {"a..b": "x"}, {" ": "x"}, {"a": {".b": [{"c.": 1}, {"": 2}]}},
     # Texts where mappings have objects, objects where they have values, at any depth.
     {"cloud": {"account": "1"}}, {"log": {"file": ""}}, {"agent": {"id": {}}}, {"tags": {}}, {"related": {"ip": {}}},
-    {"error": {"message": [1, [2], {"c": 3}]}}, {"host": [""]}, {"event": ["a"]}, {"source.ip": {"a": 1}},
+    {"error": {"message": [1, [2], {"c": 3}]}}, {"agent.id.x": 1}, {"agent": {"name.first": "a"}}, {"host": [""]}, {"event": ["a"]}, {"source.ip": {"a": 1}},
     {"host.name": {"a": 1}, "host": "b"}, {"host.os.name": "a", "host": {"os": "b"}},
     # It would be the time of the event.
     {"event": {"start": "", "end": ""}}, {"event": {"end": 5}}, {"@timestamp": ""}, {"@timestamp": -5},
@@ -45,6 +45,11 @@ FOUND: list[tuple[str, dict[str, Any]]] = [
     ),
     # The document's own fields are the event, and one has no name.
     ("api.okta", {"eventType": "", "published": "", "uuid": "", "": {}}),
+    # A name with a dot below a field.
+    (
+        "auth.windows_security",
+        {"message": '{"winlog":{"event_data":{"SubjectDomainName.x":"E"},"event_id":"2"}}'},
+    ),
     # A text in a field of another type, from a column or key that is kept as it is.
     ("firewall.fortinet_fortigate", {"message": "type=l tunnelip=1"}),
     # Names cut in the middle of a character.
