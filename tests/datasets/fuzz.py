@@ -30,6 +30,7 @@ from mutation import damaged
 from rich.console import Console
 
 from sigmawatch import engine
+from sigmawatch.artifact import Artifact
 from sigmawatch.cluster.bulk import in_order
 from sigmawatch.datasets import artifacts, base_artifacts, load_datasets, samples
 from sigmawatch.datasets.templates import BARE_ELASTICSEARCH, OPENSEARCH
@@ -37,7 +38,6 @@ from sigmawatch.datasets.templates import BARE_ELASTICSEARCH, OPENSEARCH
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sigmawatch.artifact import Artifact
     from sigmawatch.datasets import Dataset
 
 __all__ = ["Complaint", "Target", "as_source", "declares_drop", "fuzz", "installed", "smallest"]
@@ -70,7 +70,9 @@ def installed(server: Server, datasets: Sequence[Dataset]) -> Iterator[None]:
     """Put pipelines, templates and data streams of datasets onto an engine, and take them away again."""
     made: list[Artifact] = [*base_artifacts(server.traits)]
     for dataset in datasets:
-        made += artifacts(dataset, namespace=NAMESPACE, traits=server.traits)
+        made += artifacts(dataset, traits=server.traits)
+        if server.traits.has_data_streams:
+            made.append(Artifact("data_stream", dataset.data_stream(NAMESPACE), {}))
     done: list[Artifact] = []
     try:
         for artifact in made:
