@@ -33,7 +33,6 @@ from sigmawatch.deploy.kinds import all_kinds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sigmawatch.artifact import Artifact
     from sigmawatch.datasets import Dataset
 
 ROOT = Path(__file__).parents[2] / "ingest_pipelines"

@@ -49,7 +49,8 @@ def test_it_is_the_wheel_that_runs(installed: Path) -> None:
 def test_it_compiles_its_own_rules(installed: Path) -> None:
     plans = [json.loads(line) for line in sigmawatch(installed, "compile").splitlines()]
     assert len(plans) == 6
-    assert {tuple(plan["indices"]) for plan in plans} == {("logs-auth.sshd-*",), ("logs-flow.aws_vpc-*",)}
+    searched = {index for plan in plans for index in plan["indices"]}
+    assert {"logs-auth.sshd-*", "logs-flow.aws_vpc-*"} <= searched
 
 
 def test_its_rules_check_without_a_finding(installed: Path) -> None:
