@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -201,3 +203,32 @@ def test_a_header_is_told_with_the_lines_after_it(vpc: Dataset) -> None:
         {"message": "srcaddr dstaddr"},
         {"message": "10.0.0.1 10.0.0.2", "_format": "srcaddr dstaddr"},
     ]
+
+
+def test_envelopes_and_unique_values_are_described(tmp_path: Path, vpc: Dataset) -> None:
+    folder = tmp_path / vpc.name
+    shutil.copytree(vpc.folder, folder)
+    path = folder / "dataset.yml"
+    source = path.read_text(encoding="utf-8")
+    path.write_text(
+        source
+        + "envelope: {records: [Records, detail.findings], each: 'a.b[].c[]'}\nid: [eventID|id, region]\n",
+        encoding="utf-8",
+    )
+    dataset = load_dataset(folder)
+    text = json.dumps({"Records": [{"id": 1, "region": "x", "a": {"b": [{"c": [1, 2]}, {"c": [3]}]}}]})
+    events = list(dataset.events([text]))
+    assert [json.loads(event.document["message"])["a"] for event in events] == [
+        {"b": {"c": 1}},
+        {"b": {"c": 2}},
+        {"b": {"c": 3}},
+    ]
+    assert [event.unique for event in events] == [b'["1","x"]', b'["1","x"] 1', b'["1","x"] 2']
+    path.write_text(
+        source + "envelope: {records: ['a[]', b..c], each: [a.b], more: 1}\nid: ['']\n", encoding="utf-8"
+    )
+    with pytest.raises(ContentError) as error:
+        load_dataset(folder)
+    last = source.count("\n") + 1
+    assert {problem.line for problem in error.value.problems} == {last, last + 1}
+    assert len(error.value.problems) >= 4

@@ -1,6 +1,7 @@
 """Datasets: one kind of log each, described once as data, built into pipelines and templates.
 
 reader, model      reading descriptions; what a dataset is
+jsontext, envelopes   text in pieces, lines and JSON values; what transports put around events
 script, painless/  writing Painless, and the functions that every script may use
 parsers/           how a line is taken apart: one module a kind
 values, structured how raw values become fields; those that are objects or lists

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch import yamlfile
 from sigmawatch.datasets.derive import DERIVATIONS
+from sigmawatch.datasets.envelopes import Envelope, read_envelope, read_id
 from sigmawatch.datasets.mapping import read_assignments, read_cases, read_mappings, read_switches
 from sigmawatch.datasets.model import Dataset, Description, FieldInfo, Sample
 from sigmawatch.datasets.parsers import (
@@ -19,6 +21,7 @@ from sigmawatch.datasets.parsers import (
     read_parsers,
     steps_of,
 )
+from sigmawatch.datasets.parsers.json import Json
 from sigmawatch.datasets.reader import Reader
 from sigmawatch.datasets.script import IN_ELEMENT
 from sigmawatch.datasets.times import format_fault
@@ -38,7 +41,7 @@ _FIELD = re.compile(r"@?[A-Za-z_][\w-]*(\.[A-Za-z0-9_][\w-]*)*")
 _KEYS = frozenset(
     {
         "name", "title", "description", "module", "logsources", "message", "parse", "set", "fields", "tables",
-        "cases", "switch", "timestamp", "derive",
+        "cases", "switch", "timestamp", "derive", "envelope", "id",
     }
 )  # fmt: skip
 _TYPES = frozenset(
@@ -91,6 +94,7 @@ def load_dataset(folder: Path) -> Dataset:
     _check(reader, body, {**base_fields(), **own})
     _check_folder(folder, problems)
     logsources = _read_logsources(reader)
+    envelope, unique = reader.get("envelope"), reader.get("id")
     dataset = Dataset(
         name=name,
         title=reader.text("title"),
@@ -100,10 +104,18 @@ def load_dataset(folder: Path) -> Dataset:
         fields={field: info.type for field, info in {**base_fields(), **own}.items()},
         field_info=own,
         body=body,
+        envelope=_with_splits(read_envelope(envelope) if envelope else Envelope(), body),
+        id=read_id(unique) if unique else (),
     )
     if problems:
         raise ContentError(problems)
     return dataset
+
+
+def _with_splits(envelope: Envelope, body: Description) -> Envelope:
+    """Return an envelope with the lists that json steps name as `split`."""
+    splits = ((key,) for step in steps_of(body.parsers) if isinstance(step, Json) for key in step.split)
+    return replace(envelope, records=tuple(dict.fromkeys([*envelope.records, *splits])))
 
 
 def samples(dataset: Dataset) -> list[Sample]:

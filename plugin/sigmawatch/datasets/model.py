@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.datasets.envelopes import Envelope, identity, records
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from sigmawatch.datasets.jsontext import Way
     from sigmawatch.datasets.mapping import Case, FieldMapping, Switch
     from sigmawatch.datasets.parsers import Parser
 
-__all__ = ["Dataset", "Description", "FieldInfo", "Sample"]
+__all__ = ["Dataset", "Description", "Event", "FieldInfo", "Sample"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,21 @@ class Description:
         return tuple(dict.fromkeys(name for parser in self.parsers for name in parser.raw_values))
 
     @property
+    def json_keys(self) -> Sequence[Sequence[Sequence[str]]]:
+        """For each kind of JSON object that is one of its events, the groups of keys of which it has one each."""
+        from sigmawatch.datasets.parsers import steps_of
+        from sigmawatch.datasets.parsers.json import Json
+
+        return tuple(step.required for step in steps_of(self.parsers) if isinstance(step, Json))
+
+    @property
+    def is_json(self) -> bool:
+        """Whether all its events are JSON objects."""
+        from sigmawatch.datasets.parsers.json import Json
+
+        return any(isinstance(step, Json) for step in self.parsers)
+
+    @property
     def names_values(self) -> bool:
         """Whether lines name their values, as JSON does, so that any name may be one."""
         from sigmawatch.datasets.parsers import NamesItsValues, steps_of
@@ -85,6 +103,18 @@ class Description:
         return name not in emitted_fields(self) and not self.why_no_raw(name)
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a log as it is sent to the cluster."""
+
+    document: dict[str, Any]
+    """The document to index: the raw text as `message`, and what the envelope says about it."""
+    unique: bytes | None = None
+    """What makes it unique wherever it is found, where the log says so."""
+    left_out: int = 0
+    """Characters that `message` lacks because it is longer than a document may be."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """One kind of log: where it comes from, what its documents hold, and how they are made."""
@@ -102,6 +132,10 @@ class Dataset:
     """Those that are its own, beside the ones all datasets have."""
     body: Description = field(repr=False)
     """How its documents are made."""
+    envelope: Envelope = Envelope()  # noqa: RUF009  # immutable
+    """What its events come in."""
+    id: tuple[tuple[Way, ...], ...] = ()
+    """Ways to the values that make an event unique, each with its alternatives; empty: its log has none."""
 
     @property
     def pipeline_id(self) -> str:
@@ -118,41 +152,51 @@ class Dataset:
         return f"logs-{self.name}-{namespace}"
 
     def documents(self, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """Yield the documents to index for the lines of a file, in order.
+        """Yield the documents to index for the lines of a file, in order. See `events`."""
+        return (event.document for event in self.events(f"{line.rstrip(_LINE_END)}\n" for line in lines))
 
-        A line that declares the format of those after it (a header) is remembered, and told with each of them: a
-        pipeline sees one document at a time. The line itself is yielded too; the pipeline drops it. Blank lines are
-        left out, and a line that holds several events becomes as many documents.
+    def events(self, chunks: Iterable[str], *, declared: str | None = None) -> Iterator[Event]:
+        """Yield the events of a text that comes in chunks of any size, in order.
+
+        Envelopes are opened, and records that hold several events become as many (`envelopes`). A line that declares
+        the format of those after it (a header) is remembered, and told with each of them: a pipeline sees one document
+        at a time. The line itself is yielded too; the pipeline drops it. Blank lines are left out. `declared`: a format
+        that was declared before the text began.
         """
         from sigmawatch.datasets.parsers import TakesSeveral, steps_of
         from sigmawatch.datasets.parsers.columns import FORMAT_FIELD
 
-        declared: str | None = None
-        for line in lines:
-            text = line.rstrip("\r\n")
-            if not text.strip():
-                continue
-            several = next(
-                (
-                    found
-                    for step in steps_of(self.body.parsers)
-                    if isinstance(step, TakesSeveral) and (found := step.events(text)) is not None
-                ),
-                None,
-            )
-            if several is not None:
-                yield from ({"message": event} for event in several)
-                continue
-            header = next(
-                (found for step in self.body.parsers if (found := step.declared_format(text))), None
-            )
-            if header is not None:
-                declared = header or declared
-                yield {"message": text}
-            elif declared is None:
-                yield {"message": text}
-            else:
-                yield {"message": text, FORMAT_FIELD: declared}
+        for record in records(chunks, self.envelope, self.body.json_keys, structured=self.body.is_json):
+            document = {**record.context, "message": record.text}
+            unique = None
+            if record.data is None:
+                several = next(
+                    (
+                        found
+                        for step in steps_of(self.body.parsers)
+                        if isinstance(step, TakesSeveral) and (found := step.events(record.text)) is not None
+                    ),
+                    None,
+                )
+                if several is not None:
+                    yield from (Event({**record.context, "message": one}) for one in several)
+                    continue
+                header = next(
+                    (found for step in self.body.parsers if (found := step.declared_format(record.text))),
+                    None,
+                )
+                if header is not None:
+                    declared = header
+                elif declared is not None:
+                    document[FORMAT_FIELD] = declared
+            elif self.id:
+                unique = identity(record.data, self.id)
+                if unique is not None and record.part:
+                    unique += b" %d" % record.part
+            yield Event(document, unique, record.left_out)
+
+
+_LINE_END = "\r\n"
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ class TakesParsed(Protocol):
 
 @runtime_checkable
 class TakesSeveral(Protocol):
-    """A parser of lines that may hold several events."""
+    """A parser of lines that are no JSON and may hold several events."""
 
     def events(self, line: str) -> Sequence[str] | None:
         """Return the events of a line that holds several, or None when it is none of these."""

@@ -4,7 +4,7 @@
         required: [eventVersion, eventSource]   # keys that prove the format; `a|b`: one of them
         error: not a CloudTrail event           # what is said of objects that lack one
         unwrap: [detail, message.data]          # envelopes: an object, its JSON text, or that in base64
-        split: [Records]                        # envelopes of many events: `sigmawatch ingest` takes them apart
+        split: [Records]                        # envelopes of many events, as `envelope: {records: …}` has them
         prefixes: ["@cee:"]                     # what may stand before the object
         parsed: [json]                          # where shippers put objects that they parsed themselves
         null_values: ["-"]                      # texts that mean there is no value, besides null and ""
@@ -18,7 +18,6 @@ Raw values are paths (`paths`). Only those that something asks for are looked up
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -95,16 +94,6 @@ class Json:
         if self.windows_xml and text.startswith("<"):
             several = _XML_EVENT.findall(text)
             return several if len(several) > 1 else None
-        if not text.startswith("{") or not any(f'"{key}"' in text for key in self.split):
-            return None
-        try:
-            envelope = json.loads(text)
-        except (ValueError, RecursionError):
-            return None
-        for key in self.split:
-            found = envelope.get(key)
-            if isinstance(found, list):
-                return [json.dumps(event, ensure_ascii=False, separators=(",", ":")) for event in found]
         return None
 
     def write_input(self, script: Script) -> str:
