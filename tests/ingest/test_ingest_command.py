@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import json
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +64,21 @@ FORMS = {
         {"created": 3},
     ),
     "text by the name of gzip": ("text.gz", BODY.encode(), {"created": 3}),
+    "bzip2": ("flow.bz2", bz2.compress(BODY.encode()), {"created": 3}),
+    "xz": ("flow.xz", lzma.compress(BODY.encode()), {"created": 3}),
+    "an envelope": (
+        "cloudwatch.json",
+        json.dumps(
+            {
+                "messageType": "DATA_MESSAGE",
+                "owner": "123456789012",
+                "logGroup": "flows",
+                "logEvents": [{"message": line} for line in flows(3)],
+            },
+            indent=1,
+        ).encode(),
+        {"created": 3},
+    ),
     "carriage returns": ("crlf.log", BODY.replace("\n", "\r\n").encode(), {"created": 3}),
     "no newline at the end": ("last.log", BODY.rstrip().encode(), {"created": 3}),
     "a byte order mark": ("bom.log", b"\xef\xbb\xbf" + BODY.encode(), {"created": 3}),
@@ -156,6 +174,40 @@ def test_wrong_datasets_and_files_are_told_before_anything_is_sent(
     ran = ingest("http://127.0.0.1:1", tmp_path / name, namespace="x", dataset=dataset)
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
+
+
+def test_an_event_that_lies_in_two_files_is_one(deployed: str, tmp_path: Path) -> None:
+    def record(number: int) -> dict[str, str]:
+        return {"eventVersion": "1.11", "eventSource": "s3.amazonaws.com", "eventID": f"e{number}", "n": "x"}
+
+    first, second = tmp_path / "a.json", tmp_path / "b.json.gz"
+    first.write_text(json.dumps({"Records": [record(1), record(2)]}))
+    second.write_bytes(gzip.compress(json.dumps({"Records": [record(2), record(3)]}, indent=2).encode()))
+    ran = ingest(deployed, first, second, namespace="twofiles", dataset="api.aws_cloudtrail")
+    assert ran.code == 0, ran.err
+    assert counts(ran, first) == {"created": 2}
+    assert counts(ran, second) == {"created": 1, "existing": 1}
+    found = loaded(deployed, "twofiles", "api.aws_cloudtrail")
+    assert sorted(event["event"]["id"] for event in found) == ["e1", "e2", "e3"]
+
+
+def test_a_line_longer_than_a_document_may_be_is_told_and_the_rest_loaded(
+    deployed: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "long.log"
+    path.write_text("\n".join([*flows(1), "x" * 100_000_000, *flows(1, 2000)]))
+    ran = ingest(deployed, path, namespace="long")
+    assert (ran.code, counts(ran, path)) == (4, {"created": 2, "failed": 1})
+    assert "event 2: 100,000,000 characters" in ran.err
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04zip", b"PAR1parquet", b"\x28\xb5\x2f\xfdzst"])
+def test_files_that_hold_no_lines_are_refused(deployed: str, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "odd.log"
+    path.write_bytes(content)
+    ran = ingest(deployed, path, namespace="refused")
+    assert (ran.code, ran.out) == (2, "")
+    assert "not a log of lines" in ran.err
 
 
 def test_a_dataset_that_is_not_deployed_gets_no_index_of_guessed_types(

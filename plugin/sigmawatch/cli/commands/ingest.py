@@ -46,10 +46,11 @@ def command(
     environment: str | None,
     **connection: Any,
 ) -> None:
-    """Load log files, plain or packed with gzip.
+    """Load log files, plain or packed with gzip, bzip2 or xz.
 
-    The lines go into the data stream of the dataset, which must be deployed. A line keeps its id, so loading a
-    file again adds nothing. Lines that cannot be parsed are kept and marked (event.kind: pipeline_error).
+    The events go into the data stream of the dataset, which must be deployed. They are taken out of what they come in:
+    JSON lists and Records, CloudWatch, Firehose, Kinesis, Pub/Sub, the objects of shippers. An event keeps its id, so
+    loading a file again adds nothing. Lines that cannot be parsed are kept and marked (event.kind: pipeline_error).
 
     \b
     Example:
