@@ -103,6 +103,16 @@ CASES = {
         [{"size": 20}, {"size": 2001}, {"size": 17}, {"size": [1, 7]}, {"size": 1445}, {"size": -207}],
         [{"size": 120}, {"size": 71}, {"size": 4}, {"name": "20"}],
     ),
+    "members of objects compared with fields": Case(
+        {"flat.user|fieldref": "name", "name|fieldref|startswith": "flat.deep.id"},
+        [{"flat": {"user": "anna1", "deep": {"id": "Anna"}}, "name": "ANNA1"}],
+        [
+            {"flat": {"user": "anna1", "deep": {"id": "Anna"}}, "name": "anna2"},
+            {"flat": {"other": "anna1", "deep": {"id": "Anna"}}, "name": "anna1"},
+            {"flat": {"user": "anna1"}, "name": "anna1"},
+            MISSING,
+        ],
+    ),
     "words in a number match nothing": Case({"size": "five"}, [], [{"size": 5}, MISSING]),
     "comparisons": Case(
         {"size|gt": 5, "size|lte": 7}, [{"size": 6}, {"size": 7}], [{"size": 5}, {"size": 8}]

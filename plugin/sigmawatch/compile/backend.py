@@ -272,7 +272,9 @@ class QueryBackend(Backend):
             (False, True): "endswith",
             (True, True): "contains",
         }[value.starts_with, value.ends_with]
-        return scripted.field_reference(self._field(cond), self._searched(value.field), how)
+        left, right = self._field(cond), self._searched(value.field)
+        objects = (self.types.flattened_parent(left[0]), self.types.flattened_parent(right[0]))
+        return scripted.field_reference(left, right, how, objects)
 
     def convert_condition_field_eq_query_expr(self, cond: Condition, state: ConversionState) -> Query:
         """Refuse query fragments: they would have to be in another query language."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["any_text", "date_part", "digits", "expressions", "field_reference", "is_scripted"]
 
-_TEXTUAL = frozenset({FieldKind.KEYWORD, FieldKind.IP, FieldKind.INTEGER})
+_TEXTUAL = frozenset({FieldKind.KEYWORD, FieldKind.FLATTENED, FieldKind.IP, FieldKind.INTEGER})
 """Kinds whose values have one spelling, which can be looked into."""
 
 _COMPARABLE = _TEXTUAL | {FieldKind.FLOAT, FieldKind.DATE, FieldKind.BOOLEAN}
@@ -30,11 +30,14 @@ def is_scripted(query: Any) -> bool:
     return isinstance(query, list) and any(is_scripted(inner) for inner in query)
 
 
-def field_reference(left: tuple[str, FieldKind], right: tuple[str, FieldKind], how: str) -> Query:
+def field_reference(
+    left: tuple[str, FieldKind], right: tuple[str, FieldKind], how: str, objects: tuple[str, str]
+) -> Query:
     """Return the query for events in which a value of one field relates to a value of another.
 
     `how`: equals, startswith, endswith or contains. Letters match in either case; numbers, dates and addresses
-    are compared as values. An event that lacks one of the fields does not match. Raises Refused.
+    are compared as values. An event that lacks one of the fields does not match. `objects`: the flattened objects of
+    which the fields are members, empty for others. Raises Refused.
     """
     kinds = {left[1], right[1]}
     for name, kind in (left, right):
@@ -43,7 +46,8 @@ def field_reference(left: tuple[str, FieldKind], right: tuple[str, FieldKind], h
             raise Refused(f"fieldref with {name}, of type {kind}: no values can be read to be compared")
     if FieldKind.DATE in kinds and len(kinds) > 1:
         raise Refused(f"fieldref between {left[0]} and {right[0]}: only one of them is a date")
-    return stored_script("field-reference", {"field": left[0], "other": right[0], "how": how})
+    params = {"field": left[0], "other": right[0], "how": how, "objects": list(objects)}
+    return stored_script("field-reference", params)
 
 
 def expressions(field: str, found: list[str | Followed]) -> Query:
