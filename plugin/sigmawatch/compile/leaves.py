@@ -244,7 +244,9 @@ def _searched(field: str, parts: list[Part], *, cased: bool) -> Query:
     end of it, or of any that began later. Such texts are looked up by script.
     """
     text = "".join(part for part in parts if isinstance(part, str))
-    if len(text) > _LONGEST or (len(text) > _LONG_PATTERN and _effort(parts) > _WILDCARD_EFFORT):
+    if len(text) > _LONGEST or (
+        len(text) > _LONG_PATTERN and not _is_easy(parts) and _effort(parts) > _WILDCARD_EFFORT
+    ):
         match [part if isinstance(part, SpecialChars) else "text" for part in parts]:
             case [SpecialChars.WILDCARD_MULTI, "text", SpecialChars.WILDCARD_MULTI]:
                 how = "contains"
@@ -259,6 +261,31 @@ def _searched(field: str, parts: list[Part], *, cased: bool) -> Query:
         return any_text(field, [text if cased else text.lower()], how, cased=cased)
     folded = {} if cased else {"case_insensitive": True}
     return {"wildcard": {field: {"value": _wildcard(parts)} | folded}}
+
+
+def _is_easy(parts: list[Part]) -> bool:
+    """Whether a pattern is far from too much work, which nearly all are: told at a hundredth of the cost of `_effort`.
+
+    A state of one text that may begin anywhere is the places at which a beginning of it may have ended (its borders, as
+    Knuth, Morris and Pratt count them).
+    """
+    texts = [part for part in parts if isinstance(part, str)]
+    if len(texts) != 1 or SpecialChars.WILDCARD_SINGLE in parts:
+        return False
+    if parts[0] != SpecialChars.WILDCARD_MULTI:
+        return True  # it begins at one place only
+    text = texts[0].lower()
+    border = [0] * len(text)
+    depth = [1] * len(text)
+    length = 0
+    for at in range(1, len(text)):
+        while length and text[at] != text[length]:
+            length = border[length - 1]
+        length += text[at] == text[length]
+        border[at] = length
+        depth[at] += depth[length - 1] if length else 0
+    # Generously: each state is also there with the wildcards, and with the text found before.
+    return 4 * sum(each + 5 for each in depth) < _WILDCARD_EFFORT
 
 
 def _effort(parts: list[Part]) -> int:
