@@ -80,6 +80,10 @@ def test_a_network_of_ipv6_is_told_from_every_spelling(text: str) -> None:
     assert wrong == []
 
 
+def test_a_colon_is_no_address() -> None:
+    assert not re.fullmatch(network_expression(ip_network("::/128")), ":")
+
+
 @pytest.mark.parametrize("text", ["::/8", "64:ff9b::/96", "2001:0:1::/48", "1::2:0:0:3/128"])
 def test_networks_in_which_zeros_may_be_abbreviated_anyhow_are_undecidable(text: str) -> None:
     with pytest.raises(Undecidable):

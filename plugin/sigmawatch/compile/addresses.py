@@ -150,6 +150,8 @@ def _host(groups: list[int]) -> str:
         return ":".join(_group(group, group) for group in groups)
     ((begin, end),) = runs
     before, after = groups[:begin], groups[end + 1 :]
+    if not before and not after:
+        return "([0:]*::[0:]*|(0{1,4}:){7}0{1,4})"
     spelled = "[0:]*" if before and after else "[0:]+"
     head = "".join(f"{_group(group, group)}:" for group in before)
     return head + spelled + "".join(f":{_group(group, group)}" for group in after)
