@@ -148,7 +148,7 @@ def build_bundle(
     """Return the bundle of compiled rules and datasets for one cluster."""
     found: list[Artifact] = [*base_artifacts(traits)]
     for dataset in datasets:
-        found += artifacts(dataset, traits=traits)
+        found += artifacts(dataset, namespace=namespace, traits=traits)
     found += alert_artifacts()
     found += script_artifacts(watcher=target is Target.WATCHER)
     for plan in compiled.plans:

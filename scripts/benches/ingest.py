@@ -24,7 +24,6 @@ from rich.console import Console
 from rich.table import Table
 
 from sigmawatch import engine
-from sigmawatch.artifact import Artifact
 from sigmawatch.bundle import traits_of
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect, url_path
 from sigmawatch.datasets import artifacts, base_artifacts, load_datasets, samples
@@ -33,6 +32,7 @@ from sigmawatch.deploy.kinds import all_kinds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from sigmawatch.artifact import Artifact
     from sigmawatch.datasets import Dataset
 
 ROOT = Path(__file__).parents[2] / "ingest_pipelines"
@@ -154,9 +154,9 @@ def _varied(pick: random.Random, document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _install(cluster: Cluster, dataset: Dataset) -> list[Artifact]:
     traits = traits_of(cluster.features())
-    made = [*base_artifacts(traits), *artifacts(dataset, traits=traits)]
-    if traits.has_data_streams:
-        made += [Artifact("data_stream", dataset.data_stream(namespace), {}) for namespace in (RAW, FINISHED)]
+    made = base_artifacts(traits)
+    for namespace in (RAW, FINISHED):
+        made += [one for one in artifacts(dataset, namespace=namespace, traits=traits) if one not in made]
     kinds = all_kinds()
     for artifact in made:
         kinds[artifact.kind].write(cluster, artifact.id, dict(artifact.body))

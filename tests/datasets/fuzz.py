@@ -70,9 +70,7 @@ def installed(server: Server, datasets: Sequence[Dataset]) -> Iterator[None]:
     """Put pipelines, templates and data streams of datasets onto an engine, and take them away again."""
     made: list[Artifact] = [*base_artifacts(server.traits)]
     for dataset in datasets:
-        made += artifacts(dataset, traits=server.traits)
-        if server.traits.has_data_streams:
-            made.append(Artifact("data_stream", dataset.data_stream(NAMESPACE), {}))
+        made += artifacts(dataset, namespace=NAMESPACE, traits=server.traits)
     done: list[Artifact] = []
     try:
         for artifact in made:

@@ -133,6 +133,7 @@ def base_artifacts(traits: EngineTraits) -> list[Artifact]:
 def artifacts(
     dataset: Dataset,
     *,
+    namespace: str = "default",
     traits: EngineTraits = ELASTICSEARCH,
     options: Mapping[str, Any] | None = None,
 ) -> list[Artifact]:
@@ -180,5 +181,11 @@ def artifacts(
         depends_on=(ArtifactKey("component_template", BASE_TEMPLATE), own.key, custom.key, pipeline.key),
         source=source,
     )
-    # The data stream itself is made by the first document: a cluster needs no empty ones for logs that it never gets.
-    return [hook, pipeline, own, custom, template]
+    found = [hook, pipeline, own, custom, template]
+    if traits.has_data_streams:
+        found.append(
+            Artifact(
+                "data_stream", dataset.data_stream(namespace), {}, depends_on=(template.key,), source=source
+            )
+        )
+    return found

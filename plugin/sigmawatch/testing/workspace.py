@@ -150,7 +150,7 @@ class Workspace:
         if self._datasets:
             found += base_artifacts(self._traits)
         for dataset in self._datasets:
-            found += artifacts(dataset, traits=self._traits)
+            found += artifacts(dataset, namespace=self._namespace, traits=self._traits)
         found = [artifact for artifact in found if artifact.kind != "data_stream"]
         kinds = all_kinds()
         for wave in waves(found, lambda artifact: kinds[artifact.kind].rank):
