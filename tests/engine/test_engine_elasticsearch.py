@@ -32,6 +32,7 @@ def test_elasticsearch_8_is_started_and_stopped_with_its_server(tmp_path, monkey
         processes = [launcher, *launcher.children(recursive=True)]
         # The launcher alone is killed: what is left of its server must go as well.
         launcher.kill()
+        launcher.wait(timeout=10)
         assert [each.state for each in engine.status()] == [engine.NodeState.DEAD]
     finally:
         engine.stop("eight")
