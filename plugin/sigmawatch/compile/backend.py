@@ -195,7 +195,7 @@ class QueryBackend(Backend):
     def _string(self, field: tuple[str, FieldKind], value: SigmaString) -> Query:
         cased = isinstance(value, SigmaCasedString)
         values = expanded(value, self.placeholders)
-        return _any_of([self._text(*field, each, cased=cased) for each in values])
+        return leaves.any_of([self._text(*field, each, cased=cased) for each in values])
 
     def _text(self, name: str, kind: FieldKind, value: SigmaString, *, cased: bool) -> Query:
         parts = leaves.parts_of(value)
@@ -253,7 +253,7 @@ class QueryBackend(Backend):
         flags = sorted(flag.name[0].lower() for flag in value.flags)
         flags = ["s" if flag == "d" else flag for flag in flags]
         texts = [str(each) for each in expanded(value.regexp, self.placeholders, raw=True)]
-        return _any_of([scripted.expressions(name, lucene_expressions(text, flags)) for text in texts])
+        return leaves.any_of([scripted.expressions(name, lucene_expressions(text, flags)) for text in texts])
 
     def convert_condition_field_eq_val_timestamp_part(self, cond: Condition, state: ConversionState) -> Query:
         """Convert minute, hour, day, week, month, year."""
@@ -295,7 +295,7 @@ class QueryBackend(Backend):
                 each = [
                     self.convert_condition_val(ConditionValueExpression(value), state) for value in values
                 ]
-                return _any_of(each)
+                return leaves.any_of(each)
             case SigmaTimestampPart():
                 raise Refused("keyword that is a part of a date: name the field of the date")
             case SigmaString() | SigmaNumber() | SigmaRegularExpression() | SigmaQueryExpression():
@@ -307,7 +307,7 @@ class QueryBackend(Backend):
         """Convert a text that some field contains."""
         anything = SpecialChars.WILDCARD_MULTI
         value = anything + cast("SigmaString", cond.value) + anything
-        return _any_of([self._string(self._searched(name), value) for name in self.keyword_fields])
+        return leaves.any_of([self._string(self._searched(name), value) for name in self.keyword_fields])
 
     def convert_condition_val_num(self, cond: ConditionValueExpression, state: ConversionState) -> Query:
         """Convert a number, which is a text like any other."""
@@ -317,7 +317,7 @@ class QueryBackend(Backend):
     def convert_condition_val_re(self, cond: ConditionValueExpression, state: ConversionState) -> Query:
         """Convert a regular expression that is searched for in every field."""
         value = cast("SigmaRegularExpression", cond.value)
-        return _any_of([self._regular(self._searched(name), value) for name in self.keyword_fields])
+        return leaves.any_of([self._regular(self._searched(name), value) for name in self.keyword_fields])
 
     def convert_condition_query_expr(self, cond: ConditionValueExpression, state: ConversionState) -> Query:
         """Refuse query fragments."""
@@ -343,11 +343,6 @@ class QueryBackend(Backend):
     convert_correlation_value_median_rule = _correlation
     convert_correlation_extended_temporal_rule = _correlation
     convert_correlation_extended_temporal_ordered_rule = _correlation
-
-
-def _any_of(queries: list[Query]) -> Query:
-    """Return alternatives, of which there may be none."""
-    return leaves.any_of(queries) if queries else leaves.MATCH_NONE
 
 
 def _spell(rule: SigmaRule) -> str:

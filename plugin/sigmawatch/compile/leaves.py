@@ -73,7 +73,9 @@ def all_of(queries: list[Query]) -> Query:
 
 
 def any_of(queries: list[Query]) -> Query:
-    """Return a query that matches where at least one does."""
+    """Return a query that matches where at least one does: nowhere, where there is none."""
+    if not queries:
+        return MATCH_NONE
     flat: list[Query] = []
     for query in queries:
         inner = query.get("bool", {})
@@ -393,7 +395,7 @@ def _ip(field: str, parts: list[Part], plain: str | None) -> Query:
             f"{text}* in {field}: abbreviated zeros belong to no range of addresses; use cidr"
         ) from None
     found: list[Query] = [{"range": {field: {"gte": first, "lte": last}}} for first, last in ranges]
-    return any_of(found) if found else MATCH_NONE
+    return any_of(found)
 
 
 def number(field: str, kind: FieldKind, value: float) -> Query:
@@ -468,7 +470,7 @@ def regular(field: str, expressions: list[str], *, cased: bool = True) -> Query:
     folded = {} if cased else {"case_insensitive": True}
     limits = {"flags": "NONE", "max_determinized_states": MAX_STATES}
     found: list[Query] = [{"regexp": {field: {"value": text, **folded, **limits}}} for text in expressions]
-    return any_of(found) if found else MATCH_NONE
+    return any_of(found)
 
 
 def cidr(field: str, kind: FieldKind, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> Query:

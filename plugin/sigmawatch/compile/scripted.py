@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sigma.types import SpecialChars
 
 from sigmawatch.compile.fieldtypes import FieldKind
-from sigmawatch.compile.leaves import MATCH_NONE, Part, all_of, any_of, regular
+from sigmawatch.compile.leaves import Part, all_of, any_of, regular
 from sigmawatch.compile.lookups import any_text, stored_script
 from sigmawatch.compile.refused import Refused
 from sigmawatch.compile.regex import Followed
@@ -68,7 +68,7 @@ def expressions(field: str, found: list[str | Followed]) -> Query:
             }
             # The engine finds what may match; the script looks at no other value.
             queries.append(all_of([regular(field, [each.wider]), stored_script("any-expression", params)]))
-    return any_of(queries) if queries else MATCH_NONE
+    return any_of(queries)
 
 
 def digits(field: str, parts: list[Part]) -> Query:
