@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import random
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.derive import PRIVATE_NETWORKS, network_table
 from sigmawatch.datasets.script import Script, literal
@@ -198,3 +198,55 @@ def test_literals_mean_what_they_say(server: Server) -> None:
     main = "".join(f"ctx.put('v{number}', {literal(text)});\n" for number, text in enumerate(texts))
     document = server.run(main, [{}])[0]
     assert [document[f"v{number}"] for number in range(len(texts))] == texts
+
+
+def test_ids_of_azure_resources_are_taken_apart(server: Server) -> None:
+    subscription = "11111111-2222-3333-4444-55555555aaaa"
+    group = f"/subscriptions/{subscription}/resourceGroups/rg-Web"
+    cases: dict[str, dict[str, Any]] = {
+        f"{group.upper()}/PROVIDERS/MICROSOFT.NETWORK/AZUREFIREWALLS/FW-1": {
+            "group": "rg-web", "provider": "microsoft.network/azurefirewalls", "name": "fw-1",
+        },
+        f"{group}/providers/Microsoft.Network/virtualNetworks/Vnet-1/subnets/apps": {
+            "group": "rg-web", "provider": "microsoft.network/virtualnetworks/subnets", "name": "vnet-1/apps",
+        },
+        f"{group}/providers/Microsoft.Storage/storageAccounts/a/providers/Microsoft.Insights/diagnosticSettings/d": {
+            "group": "rg-web", "provider": "microsoft.insights/diagnosticsettings", "name": "d",
+        },
+        f"{group}/providers/Microsoft.Compute/virtualMachines": {
+            "group": "rg-web", "provider": "microsoft.compute/virtualmachines",
+        },
+        group: {"group": "rg-web"},
+        f"{group}/": {"group": "rg-web"},
+        f"/subscriptions/{subscription}": {},
+    }  # fmt: skip
+    ids = [
+        *cases,
+        f"/tenants/{subscription}/providers/Microsoft.aadiam",
+        "vm-1",
+        "/",
+        "//",
+        "/providers/",
+        "",
+    ]
+    main = """\
+Map azure = new HashMap();
+Map resource = new HashMap();
+Map account = new HashMap();
+putAzureResource(ctx.get('in'), azure, resource, account);
+putAzureResource('/subscriptions/second/resourceGroups/second', azure, resource, account);
+ctx.put('azure', azure);
+ctx.put('resource', resource);
+ctx.put('account', account);
+"""
+    found = server.run(source(main), [{"in": text} for text in ids])
+    for (text, expected), document in zip(cases.items(), found, strict=False):
+        assert document["resource"] == {"id": text, **expected}
+        assert document["azure"] == {"subscription_id": subscription}
+        assert document["account"] == {"id": subscription}
+    tenant, *others = found[len(cases) :]
+    assert tenant["azure"] == {"tenant_id": subscription}
+    assert tenant["resource"]["provider"] == "microsoft.aadiam"
+    for text, document in zip(ids[len(cases) + 1 :], others, strict=True):
+        assert document["resource"] == {"id": text}, text
+        assert document["azure"] == document["account"] == {}

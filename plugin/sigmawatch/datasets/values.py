@@ -391,6 +391,27 @@ class Arn:
 
 
 @dataclass(frozen=True)
+class AzureResource:
+    """The id of a resource in Azure: `/subscriptions/<id>/resourceGroups/rg-1/providers/Microsoft.Network/…`."""
+
+    fits: frozenset[str] = frozenset({"object"})
+
+    def emits(self, mapping: FieldMapping) -> tuple[str, ...]:
+        """Return the fields below each `azure`, and the account."""
+        names = ("resource.id", "resource.group", "resource.provider", "resource.name")
+        own = (*names, "subscription_id", "tenant_id")
+        return (*(f"{target}.{name}" for target in mapping.to for name in own), "cloud.account.id")
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Take the path apart."""
+        account = script.object("cloud.account")
+        return " ".join(
+            f"putAzureResource(v, {script.object(target)}, {script.object(f'{target}.resource')}, {account});"
+            for target in mapping.to
+        )
+
+
+@dataclass(frozen=True)
 class TextList:
     """Texts with commas between them."""
 
@@ -464,6 +485,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "endpoint_list": EndpointList(),
     "identity": Identity(),
     "arn": Arn(),
+    "azure_resource": AzureResource(),
     "text_list": TextList(),
     "dns_flags": Converted(_TEXTS, "dnsFlags(v)", "List"),
     "url": Url(),
