@@ -403,6 +403,36 @@ def test_envelopes_of_many_events_are_taken_apart(server: Server, small: Dataset
     assert kept["event"]["original"] == envelope
 
 
+LOOSE = DESCRIPTION.replace(
+    "      rest:", "      lift: [properties]\n      any_case: true\n      suffixes: [_s, _d]\n      rest:"
+)
+
+
+def test_members_of_an_object_count_as_those_of_the_event(server: Server, tmp_path: Path) -> None:
+    dataset = load_dataset(write(tmp_path, LOOSE, FIELDS))
+    inner = {"client": "192.0.2.1:80", "kind": "other", "extra": 1, "properties": 2}
+    for properties in (inner, json.dumps(inner)):
+        document = becomes(server, dataset, properties=properties)
+        assert document["source"]["ip"] == "192.0.2.1"
+        # What the event has itself is not covered up, and nothing is lost.
+        assert document["event"]["action"] == "x"
+        assert own(document)["rest"] == {"extra": "1", "properties": {"kind": "other", "properties": "2"}}
+    assert own(becomes(server, dataset, properties="text"))["rest"] == {"properties": "text"}
+    assert own(becomes(server, dataset, properties=[1]))["rest"] == {"properties": ["1"]}
+
+
+def test_keys_are_known_in_any_case_and_with_endings(server: Server, tmp_path: Path) -> None:
+    dataset = load_dataset(write(tmp_path, LOOSE, FIELDS))
+    for key in ("Client", "CLIENT_S", "client_s", "client_d"):
+        document = becomes(server, dataset, properties={key: "192.0.2.1:80"})
+        assert document["source"]["ip"] == "192.0.2.1", key
+        assert "rest" not in own(document), key
+    document = becomes(server, dataset, client="192.0.2.1:80", CLIENT="192.0.2.2:80", client_x="y")
+    assert document["source"]["ip"] == "192.0.2.1"
+    assert own(document)["rest"] == {"CLIENT": "192.0.2.2:80", "client_x": "y"}
+    assert becomes(server, dataset, client=None, CLIENT="192.0.2.2:80")["source"]["ip"] == "192.0.2.2"
+
+
 @pytest.mark.parametrize("place", ["json", "message", "top"])
 def test_what_a_shipper_parsed_is_taken(server: Server, small: Dataset, place: str) -> None:
     event = {"kind": "x", "time": TIME, "who": {"name": "alice"}, "more": {"a": [1, 2.5]}}
@@ -523,6 +553,7 @@ def test_odd_values_are_indexed(server: Server, small: Dataset) -> None:
     [
         ("required: [kind|type, time]", "requierd: [a]", 8, "unknown key 'requierd'"),
         ("required: [kind|type, time]", "null_values: [x]", 14, "duplicate key"),
+        ("rest: test.small.rest", "suffixes: [_s]", 15, "suffixes go with any_case"),
         ("unwrap: [detail,", "unwrap: ['a[0]',", 10, "unwrap: expected keys only"),
         ("unwrap: [detail,", "unwrap: ['a..b',", 10, "'a..b' is no path"),
         ("rest: test.small.rest", "rest: test.small.digits", 15, "is no declared field of the type flattened"),

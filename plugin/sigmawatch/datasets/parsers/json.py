@@ -11,6 +11,9 @@
         rest: aws.cloudtrail.other              # a flattened field for everything that no mapping names
         windows_xml: true                       # the XML of Windows events is read as what Winlogbeat makes of it
         rendered: true                          # `message` beside parsed fields is a text that was made of them
+        lift: [properties]                      # objects whose members count as those of the event
+        any_case: true                          # keys of the event as the description spells them, whatever their case
+        suffixes: [_s, _d]                      # … and whichever of these endings they have
         whole: suricata.eve                     # or one for all of the object
 
 Raw values are paths (`paths`). Only those that something asks for are looked up, by code written for them.
@@ -63,6 +66,12 @@ class Json:
     """Whether the XML of Windows events is read, too, as the object that Winlogbeat makes of it."""
     rendered: bool = False
     """Whether the document's own fields count even where it has a `message`, a text that was made of them."""
+    lift: tuple[str, ...] = ()
+    """Keys of objects whose members count as those of the event, where it has none of that name itself."""
+    any_case: bool = False
+    """Whether the event's own keys are those that the description names in any case."""
+    suffixes: tuple[str, ...] = ()
+    """Endings that such keys may have."""
     keeps_all: bool = False
     """Whether the whole object goes there, not only what no mapping names."""
     kind: str = "json"
@@ -161,10 +170,16 @@ class Json:
             if isinstance(steps[0], Key)
         }
         dotted = script.table("dotted", sorted(name for name in names if "." in name))
+        whole = f"withoutDots(root[0], (List){dotted})"
+        if self.lift:
+            whole = f"lifted({whole}, (List){script.table('lift', list(self.lift))})"
+        if self.any_case:
+            spelling = script.table("spelling", {name.lower(): name for name in sorted(names, reverse=True)})
+            whole = (
+                f"spelled({whole}, (Map){spelling}, (List){script.table('suffixes', list(self.suffixes))})"
+            )
         take = f"{write_extraction(script, wanted, 'json')}(whole, f, r);"
-        lines.append(
-            f"if ({fault} == null) {{ Map whole = withoutDots(root[0], (List){dotted}); {take}{rest} }}"
-        )
+        lines.append(f"if ({fault} == null) {{ Map whole = {whole}; {take}{rest} }}")
         return "\n".join(lines) + "\n"
 
 
@@ -201,7 +216,7 @@ def _known(script: Script) -> dict[str, Any]:
 _KEYS = frozenset(
     {
         "required", "error", "unwrap", "split", "prefixes", "parsed", "null_values", "rest", "windows_xml", "rendered",
-        "whole",
+        "whole", "lift", "any_case", "suffixes",
     }
 )  # fmt: skip
 
@@ -222,6 +237,8 @@ def read(reader: Reader) -> Json:
         unwrap.append(tuple(step.name for step in steps if isinstance(step, Key)))
     if "rest" in reader.data and "whole" in reader.data:
         reader.at("rest").problem("rest and whole are one or the other")
+    if "suffixes" in reader.data and not reader.flag("any_case"):
+        reader.at("suffixes").problem("suffixes go with any_case: true")
     required = reader.texts("required")
     if not required:
         reader.problem(
@@ -239,4 +256,7 @@ def read(reader: Reader) -> Json:
         keeps_all="whole" in reader.data,
         windows_xml=reader.flag("windows_xml"),
         rendered=reader.flag("rendered"),
+        lift=reader.texts("lift"),
+        any_case=reader.flag("any_case"),
+        suffixes=tuple(text.lower() for text in reader.texts("suffixes")),
     )
