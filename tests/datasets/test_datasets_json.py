@@ -99,6 +99,14 @@ own:
   test.small.rest: {type: flattened, description: x}
 """
 TIME = 1772359200
+GATHERED = """\
+      required: [kind|type, time|When]
+      gather:
+        unless: time
+        into: request
+        beside: [kind, client, settings]
+        names: {When: time, level.value: digits, Claims: id.claims}
+"""
 
 
 @pytest.fixture
@@ -120,6 +128,39 @@ def becomes(server: Server, dataset: Dataset, **members: Any) -> dict[str, Any]:
 
 def own(document: dict[str, Any]) -> dict[str, Any]:
     return dict(document.get("test", {}).get("small", {}))
+
+
+def test_members_that_stand_at_the_top_are_gathered(server: Server, tmp_path: Path) -> None:
+    description = DESCRIPTION.replace("      required: [kind|type, time]\n", GATHERED)
+    small = load_dataset(write(tmp_path, description, FIELDS))
+    usual, table, empty = lines_become(
+        server,
+        small,
+        [
+            json.dumps(event)
+            for event in (
+                {"kind": "x", "time": TIME, "request": {"size": 3, "Name": "n"}, "digits": "4"},
+                {
+                    "Kind": "x",
+                    "kind": "x",
+                    "When": TIME,
+                    "time": None,
+                    "Size": 3,
+                    "Parts": '[{"a": 1}]',
+                    "Request": {"size": 4, "more": "m"},
+                    "level": {"value": "4", "shown": "four"},
+                    "Settings": '{"b": 2}',
+                },
+                {"kind": "x", "When": TIME, "": 1},
+            )
+        ],
+    )
+    assert usual["test"]["small"]["flat"] == {"size": "3", "Name": "n"}
+    assert own(usual)["digits"] == "4"
+    assert table["test"]["small"]["flat"] == {"size": "4", "more": "m", "parts": [{"a": "1"}]}
+    assert table["test"]["small"]["settings"] == {"b": "2"}
+    assert own(table)["digits"] == "4"
+    assert table["@timestamp"] == usual["@timestamp"] == empty["@timestamp"]
 
 
 def test_paths_are_taken_apart() -> None:

@@ -166,6 +166,12 @@ def test_values_are_joined_when_the_first_is_there(server: Server, tmp_path: Pat
     assert users == ["1-2/3", "1-/3", None]
 
 
+def test_a_joined_value_may_be_in_small_letters(server: Server, tmp_path: Path) -> None:
+    join = '  - join: {whole: "{a|lower}-{b}"}\n'
+    dataset = described(tmp_path, KV + join, TAIL.replace("fields: {", "fields: {whole: user.name, "))
+    assert found(server, dataset, ["a=Ab b=Cd"])[0]["user"]["name"] == "ab-Cd"
+
+
 def test_a_step_is_taken_only_when_its_condition_holds(server: Server, tmp_path: Path) -> None:
     more = KV.replace("[a, b, c]", "[a, b]") + "  - {when: {a: [x, y]}, kv: {keys: [c]}}\n"
     dataset = described(tmp_path, more)

@@ -1,8 +1,9 @@
 """Raw values made of others: a moment whose date, time and zone a format keeps apart.
 
-    - join: {stamp: "{date}T{time}{tz}"}
+    - join: {stamp: "{date}T{time}{tz}", operation: "{operationName|lower}"}
 
-Where the first of the parts is missing there is no such value; another that is missing stands for nothing.
+Where the first of the parts is missing there is no such value; another that is missing stands for nothing. `|lower` is
+the value in small letters, for conditions: they have regard to case.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Join", "read"]
 
+_LOWER = "|lower"
 _PART = re.compile(r"\{([^{}]+)\}|([^{}]+)")
 
 
@@ -44,7 +46,7 @@ class Join:
     @property
     def parts(self) -> Sequence[str]:
         """The raw values that they are made of."""
-        return [text for parts in self.made.values() for is_raw, text in parts if is_raw]
+        return [_raw(text) for parts in self.made.values() for is_raw, text in parts if is_raw]
 
     @property
     def emits(self) -> Mapping[str, Any]:
@@ -59,13 +61,21 @@ class Join:
         """Write the concatenations."""
         lines = []
         for name, parts in self.made.items():
-            slots = [script.slot(text) for is_raw, text in parts if is_raw]
-            whole = " + ".join(
-                f"({script.slot(text)} == null ? '' : {script.slot(text)})" if is_raw else literal(text)
-                for is_raw, text in parts
-            )
+            slots = [script.slot(_raw(text)) for is_raw, text in parts if is_raw]
+            whole = " + ".join(_written(script, text) if is_raw else literal(text) for is_raw, text in parts)
             lines.append(f"if ({slots[0]} != null) {{ {script.slot(name)} = {whole}; }}\n")
         return "".join(lines)
+
+
+def _raw(text: str) -> str:
+    """Return the raw value that a part names."""
+    return text.removesuffix(_LOWER)
+
+
+def _written(script: Script, text: str) -> str:
+    """Return the expression of a part that is a raw value."""
+    slot = script.slot(_raw(text))
+    return f"({slot} == null ? '' : {slot}{'.toLowerCase()' if text.endswith(_LOWER) else ''})"
 
 
 def read(reader: Reader) -> Join:

@@ -15,6 +15,11 @@
         any_case: true                          # keys of the event as the description spells them, whatever their case
         suffixes: [_s, _d]                      # … and whichever of these endings they have
         whole: suricata.eve                     # or one for all of the object
+        gather:                                 # other forms of the event, with its members at the top:
+          unless: time                          # a key that only the usual form has
+          into: properties                      # the object that holds them there
+          beside: [time, category]              # what stands beside it there, too
+          names: {TimeGenerated: time, Claims: identity.claims, status.value: status}   # what has another name
 
 Raw values are paths (`paths`). Only those that something asks for are looked up, by code written for them.
 """
@@ -36,10 +41,28 @@ if TYPE_CHECKING:
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
 
-__all__ = ["Json", "read"]
+__all__ = ["Gather", "Json", "read"]
 
 
 _XML_EVENT = re.compile(r"<Event[ >].*?</Event>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Gather:
+    """How other forms of an event, whose members are all at the top, become the usual one.
+
+    Names that begin with a capital begin with a small letter there, and texts that are JSON are what they hold: so
+    Azure's tables differ from what its event hubs get.
+    """
+
+    unless: str
+    """A key that only the usual form has."""
+    into: str
+    """The object that holds an event's own members."""
+    beside: tuple[str, ...]
+    """Members that stand beside it."""
+    names: Mapping[str, str]
+    """Name, or `object.member`, in the other form -> in the usual one (a path); the first that has a value counts."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +95,8 @@ class Json:
     """Whether the event's own keys are those that the description names in any case."""
     suffixes: tuple[str, ...] = ()
     """Endings that such keys may have."""
+    gather: Gather | None = None
+    """How other forms of the event become the usual one."""
     keeps_all: bool = False
     """Whether the whole object goes there, not only what no mapping names."""
     kind: str = "json"
@@ -153,6 +178,17 @@ class Json:
             proof = " && ".join(f"({test})" for test in tests)
             refusal = literal(f"json: {self.error}")
             lines.append(f"if ({fault} == null && !({proof})) {{ {fault} = {refusal}; }}")
+        if self.gather is not None:
+            form = script.table(
+                "gather",
+                {
+                    "unless": self.gather.unless,
+                    "into": self.gather.into,
+                    "beside": dict.fromkeys(self.gather.beside, True),
+                    "names": dict(self.gather.names),
+                },
+            )
+            lines.append(f"if ({fault} == null) {{ root[0] = gathered(root[0], (Map){form}); }}")
         rest = ""
         if self.rest:
             known = "null" if self.keeps_all else f"(Map){script.table('known', _known(script))}"
@@ -216,7 +252,7 @@ def _known(script: Script) -> dict[str, Any]:
 _KEYS = frozenset(
     {
         "required", "error", "unwrap", "split", "prefixes", "parsed", "null_values", "rest", "windows_xml", "rendered",
-        "whole", "lift", "any_case", "suffixes",
+        "whole", "lift", "any_case", "suffixes", "gather",
     }
 )  # fmt: skip
 
@@ -259,4 +295,16 @@ def read(reader: Reader) -> Json:
         lift=reader.texts("lift"),
         any_case=reader.flag("any_case"),
         suffixes=tuple(text.lower() for text in reader.texts("suffixes")),
+        gather=_gather(reader.get("gather")),
+    )
+
+
+def _gather(reader: Reader | None) -> Gather | None:
+    if reader is None or not reader.is_mapping({"unless", "into", "beside", "names"}):
+        return None
+    return Gather(
+        unless=reader.text("unless"),
+        into=reader.text("into"),
+        beside=reader.texts("beside"),
+        names={name: str(target) for name, target in reader.mapping("names").items()},
     )
