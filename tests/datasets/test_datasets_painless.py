@@ -165,6 +165,23 @@ def test_stamps_without_a_year_are_of_the_last_year_that_fits(server: Server) ->
     assert {key: document["out"] for key, document in zip(cases, found, strict=True)} == cases
 
 
+def test_formats_without_a_year_mean_the_last_year_that_fits(server: Server) -> None:
+    cases = {
+        ("12/31-23:59:59.5", "2026-01-01T00:00:10Z"): "2025-12-31T23:59:59.500Z",
+        ("01/01-00:00:05.000001", "2025-12-31T23:59:59Z"): "2026-01-01T00:00:05.000Z",
+        ("03/01-10:00:00.123456", "2026-06-01T00:00:00Z"): "2026-03-01T10:00:00.123Z",
+        ("02/29-10:00:00.1", "2026-06-01T00:00:00Z"): "2024-02-29T10:00:00.100Z",
+        ("13/01-10:00:00.1", "2026-06-01T00:00:00Z"): None,
+        ("03/01/26-10:00:00.1", "2026-06-01T00:00:00Z"): None,
+    }
+    script = (
+        "long ms = timeOf(ctx.get('in'), 'MM/dd-HH:mm:ss.SSSSSS', isoMs(ctx.get('now')), 'UTC');"
+        "ctx.put('out', ms < 0L ? null : iso(ms));"
+    )
+    found = server.run(source(script), [{"in": text, "now": now} for text, now in cases])
+    assert {key: document["out"] for key, document in zip(cases, found, strict=True)} == cases
+
+
 def test_numbers_that_do_not_fit_a_long_are_none(server: Server) -> None:
     texts = {
         "0": 0, "42": 42, "-1": -1, "9223372036854775807": 2**63 - 1, "9223372036854775808": None, "007": 7,

@@ -30,7 +30,8 @@ Simulate = Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], Sequence[A
 """Runs a pipeline's body over documents: returns the `docs` of the answer of `POST _ingest/pipeline/_simulate`."""
 
 _YEARLESS = re.compile(
-    "\ufeff?(<[0-9]{1,3}>)? *(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +[0-9]{1,2} [0-9]{2}:"
+    "\ufeff?(<[0-9]{1,3}>)? *((Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +[0-9]{1,2} [0-9]{2}:"
+    "|[0-9]{2}/[0-9]{2}-[0-9]{2}:)"
 )
 _NOW = "<now>"
 _YEAR = "<year>"

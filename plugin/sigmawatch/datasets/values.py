@@ -520,6 +520,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "file_name": Converted(_TEXTS, "fileName(v)", complaint="no path of a file"),
     "common_name": Converted(_TEXTS, "commonName(v)", complaint="no distinguished name"),
     "label": Converted(_TEXTS, "label(v)"),
+    "unquoted": Converted(_TEXTS, "unquoted(v)"),
     "local_time": Moment("localMs(v, (String)p.get('timezone'))"),
     "endpoint_in_brackets": Endpoint(expression="inBrackets(v)"),
     "first_address": Endpoint(expression="firstAddress(v)"),
