@@ -15,7 +15,9 @@ BENCH = ROOT.parent / "scripts" / "benches" / "ingest.py"
 @pytest.mark.engine
 def test_a_pipeline_is_measured_beside_its_finished_documents() -> None:
     command = [sys.executable, BENCH, "--dataset", "flow.aws_vpc", "--documents", "500", "--rounds", "1"]
-    ran = subprocess.run([*command, "--warm-up", "1", "--json"], capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [*command, "--warm-up", "500", "--json"], capture_output=True, text=True, check=False
+    )
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
     assert found["engine"].startswith("opensearch 3.")
