@@ -9,8 +9,15 @@ from sigmawatch.alerts.templates import alert_artifacts
 from sigmawatch.compile.cache import PlanCache, default_cache
 from sigmawatch.compile.context import KEYWORD_FIELDS, Binding, CompileContext, Compiled
 from sigmawatch.compile.files import compile_files
-from sigmawatch.config import Environment, tuned
-from sigmawatch.datasets import Dataset, EngineTraits, artifacts, base_artifacts, load_datasets
+from sigmawatch.config import Environment, dataset_settings, needing_only, tuned
+from sigmawatch.datasets import (
+    Dataset,
+    DatasetSettings,
+    EngineTraits,
+    artifacts,
+    base_artifacts,
+    load_datasets,
+)
 from sigmawatch.errors import Problem, TargetUnavailable
 from sigmawatch.pack.artifacts import load_artifacts
 from sigmawatch.pack.layout import Pack, builtin_pack, rule_files
@@ -50,6 +57,7 @@ class Bundle:
     artifacts: tuple[Artifact, ...]
     compiled: Compiled
     datasets: tuple[Dataset, ...] = field(default=(), repr=False)
+    """Those that are deployed."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -98,20 +106,23 @@ def compile_pack(
     types: Mapping[str, str] | None = None,
     cache: PlanCache | None = None,
 ) -> tuple[Compiled, list[Dataset]]:
-    """Load and compile a pack as a site wants it; return its own datasets, too.
+    """Load and compile a pack as a site wants it; return its own datasets, too, also those that are switched off.
 
     `types`: mapping types that win over those of ECS and the datasets. Rules may be about built-in datasets as well.
-    Raises ContentError for datasets that are invalid; rules keep their problems.
+    Raises ContentError for datasets that are invalid, and for what a site wants of them and cannot be; rules keep
+    their problems.
     """
     own = load_datasets(pack.ingest_pipelines)
     site = site or Environment("")
-    context = compile_context(
-        known_datasets(own), overrides=types, placeholders=site.placeholders, root=pack.root
-    )
+    known = known_datasets(own)
+    settings = dataset_settings(site.datasets, known)
+    context = compile_context(known, overrides=types, placeholders=site.placeholders, root=pack.root)
     compiled = compile_files(rule_files([pack.rules, *site.exclusions]), context, cache=cache)
     if not compiled.errors:
         plans, problems = tuned(compiled.plans, site.rules)
-        compiled = Compiled(tuple(plans), (*compiled.problems, *problems))
+        compiled = replace(compiled, plans=tuple(plans), problems=(*compiled.problems, *problems))
+        plans, problems = needing_only([one for one in known if not settings[one.name].enabled], compiled)
+        compiled = replace(compiled, plans=tuple(plans), problems=(*compiled.problems, *problems))
     return compiled, own
 
 
@@ -144,11 +155,17 @@ def build_bundle(
     target: Target,
     traits: EngineTraits,
     namespace: str = "default",
+    settings: Mapping[str, DatasetSettings] | None = None,
 ) -> Bundle:
-    """Return the bundle of compiled rules and datasets for one cluster."""
+    """Return the bundle of compiled rules and datasets for one cluster.
+
+    `settings`: what a site wants of datasets, by their names.
+    """
+    wanted = {dataset.name: (settings or {}).get(dataset.name, DatasetSettings()) for dataset in datasets}
+    datasets = [dataset for dataset in datasets if wanted[dataset.name].enabled]
     found: list[Artifact] = [*base_artifacts(traits)]
     for dataset in datasets:
-        found += artifacts(dataset, namespace=namespace, traits=traits)
+        found += artifacts(dataset, namespace=namespace, traits=traits, settings=wanted[dataset.name])
     found += alert_artifacts()
     found += script_artifacts(watcher=target is Target.WATCHER)
     for plan in compiled.plans:
@@ -196,7 +213,14 @@ def bundle_for(
     brought = brought_artifacts(pack)
     features = cluster.features()
     chosen = choose_target(target, features)
-    bundle = build_bundle(compiled, datasets, target=chosen, traits=traits_of(features), namespace=namespace)
+    bundle = build_bundle(
+        compiled,
+        datasets,
+        target=chosen,
+        traits=traits_of(features),
+        namespace=namespace,
+        settings=dataset_settings(site.datasets, known_datasets(datasets)) if site is not None else None,
+    )
     return replace(bundle, artifacts=(*bundle.artifacts, *brought))
 
 

@@ -17,6 +17,7 @@ from sigmawatch import engine
 from sigmawatch.artifact import Artifact
 from sigmawatch.bundle import bundle_for
 from sigmawatch.cluster import Cluster, ConnectionSettings, ResponseError, connect
+from sigmawatch.config import DatasetTuning, Environment
 from sigmawatch.deploy import Action, DeployIncomplete, apply, plan, removal_plan
 from sigmawatch.deploy.releases import list_releases, read_release, release_before, restored
 from sigmawatch.deploy.status import read_status
@@ -57,9 +58,15 @@ def secured() -> Iterator[Secured]:
         yield Secured(running.enter_context(connect(ConnectionSettings(node.url, basic=login))))
 
 
+FEW = Environment("", datasets={"*": DatasetTuning(enabled=False), "auth.sshd": DatasetTuning(enabled=True)})
+"""One dataset needs the privileges that all of them do."""
+
+
 def deploys(cluster: Cluster) -> None:
     """Do everything that a deployer does."""
-    bundle = bundle_for(cluster, builtin_pack(), target=Target.RUNNER, namespace="default").artifacts
+    bundle = bundle_for(
+        cluster, builtin_pack(), target=Target.RUNNER, namespace="default", site=FEW
+    ).artifacts
     assert not apply(cluster, plan(cluster, bundle, pack="p")).failed
     fewer = [one for one in bundle if one.kind != "detection"]
     assert not apply(cluster, plan(cluster, fewer, pack="p")).failed
@@ -125,7 +132,9 @@ def test_a_deployer_can_do_all_its_work_and_needs_each_privilege(secured: Secure
 
 def test_a_runner_can_do_all_its_work_and_needs_each_privilege(secured: Secured) -> None:
     emptied_by(secured.admin)
-    bundle = bundle_for(secured.admin, builtin_pack(), target=Target.RUNNER, namespace="default").artifacts
+    bundle = bundle_for(
+        secured.admin, builtin_pack(), target=Target.RUNNER, namespace="default", site=FEW
+    ).artifacts
     apply(secured.admin, plan(secured.admin, bundle, pack="p"))
     event_body: dict[str, Any] = {
         "event": {

@@ -78,6 +78,11 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         max_deletes_option,
         click.option("--adopt", is_flag=True, help="Take over artifacts of our names that others made."),
+        click.option(
+            "--delete-data",
+            is_flag=True,
+            help="Data streams and indices that the pack no longer has go, too, with their documents.",
+        ),
         click.option("--prune/--no-prune", default=True, help="Delete what the pack no longer has."),
         namespace_option("Of data streams and alerts."),
         click.option(
@@ -141,6 +146,7 @@ def planned(cluster: Cluster, what: Wanted) -> tuple[Bundle, Plan]:
         prune=options.prune,
         adopt=options.adopt,
         max_deletes=options.max_deletes,
+        data=options.delete_data,
     )
     return bundle, plan
 

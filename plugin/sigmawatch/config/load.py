@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from sigmawatch.config.datasets import merged_datasets, read_datasets
 from sigmawatch.config.model import INDICES, NAMESPACE, Configuration, Environment, Kibana, Login, Secret
 from sigmawatch.config.tuning import merged, read_tunings
 from sigmawatch.datasets.reader import Reader
@@ -30,7 +31,7 @@ VARIABLE = "SIGMAWATCH_CONFIG"
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SPACE = re.compile(r"[a-z0-9_-]+", re.ASCII)  # Kibana: "URL identifier" of a space
-_CONTENT = ("placeholders", "rules", "exclusions")
+_CONTENT = ("placeholders", "rules", "exclusions", "datasets")
 _TOP = (*_CONTENT, "environments")
 _KEYS = ("url", "auth", "tls", "timeout", "namespace", "live_types", "target", "kibana", *_CONTENT)
 _LOGINS = ("api_key", "bearer", "username", "password")
@@ -72,6 +73,7 @@ def load_configuration(path: Path) -> Configuration:
             _placeholders(reader),
             rules=read_tunings(reader),
             exclusions=_exclusions(reader, folder),
+            datasets=read_datasets(reader),
         )
         found = replace(site, environments=_environments(reader, folder, site.everywhere))
     if problems:
@@ -153,6 +155,7 @@ def _environment(name: str, reader: Reader, folder: Path, site: Environment) -> 
         placeholders={**site.placeholders, **_placeholders(reader)},
         rules=merged(site.rules, read_tunings(reader)),
         exclusions=(*site.exclusions, *_exclusions(reader, folder)),
+        datasets=merged_datasets(site.datasets, read_datasets(reader)),
     )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sigmawatch.cluster import ConnectionSettings
+    from sigmawatch.config.datasets import DatasetTuning
     from sigmawatch.config.tuning import RuleTuning
 
 __all__ = ["INDICES", "NAMESPACE", "Configuration", "Environment", "Kibana", "Login", "Secret"]
@@ -94,6 +95,8 @@ class Environment:
     """What is different about rules, by id, name or file: as for placeholders."""
     exclusions: tuple[Path, ...] = ()
     """Files and folders with Sigma filters: those of the whole site and the environment's own."""
+    datasets: Mapping[str, DatasetTuning] = field(default_factory=dict)
+    """What is different about datasets, by name or glob: as for placeholders."""
 
     def connection(self, environ: Mapping[str, str] | None = None) -> ConnectionSettings:
         """Return how to reach the cluster; secrets are read now. Raises UsageError when one is missing.
@@ -138,11 +141,18 @@ class Configuration:
     environments: Mapping[str, Environment] = field(default_factory=dict)
     rules: Mapping[str, RuleTuning] = field(default_factory=dict)
     exclusions: tuple[Path, ...] = ()
+    datasets: Mapping[str, DatasetTuning] = field(default_factory=dict)
 
     @property
     def everywhere(self) -> Environment:
         """What holds where no environment is named."""
-        return Environment("", placeholders=self.placeholders, rules=self.rules, exclusions=self.exclusions)
+        return Environment(
+            "",
+            placeholders=self.placeholders,
+            rules=self.rules,
+            exclusions=self.exclusions,
+            datasets=self.datasets,
+        )
 
     def environment(self, name: str) -> Environment:
         """Return an environment by its name. Raises UsageError, naming those there are."""

@@ -9,6 +9,7 @@ derive             what follows from several fields
 writing            what types of value write alike
 mapping            which raw value goes where
 load               a folder to a `Dataset`, with every problem in it
+settings           what a site wants of a dataset
 pipeline           a `Dataset` to an ingest pipeline
 templates          a `Dataset` to templates and data streams
 check              samples against an engine
@@ -20,11 +21,13 @@ from sigmawatch.datasets.load import base_fields, load_dataset, load_datasets, s
 from sigmawatch.datasets.model import Dataset, FieldInfo, Sample
 from sigmawatch.datasets.parsers.columns import FORMAT_FIELD
 from sigmawatch.datasets.pipeline import build_pipeline, hook_id, without_hook
+from sigmawatch.datasets.settings import DatasetSettings
 from sigmawatch.datasets.templates import EngineTraits, artifacts, base_artifacts, mapping_of
 
 __all__ = [
     "FORMAT_FIELD",
     "Dataset",
+    "DatasetSettings",
     "EngineTraits",
     "FieldInfo",
     "Sample",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sigmawatch.artifact import Artifact, ArtifactKey
 from sigmawatch.datasets.load import base_fields
 from sigmawatch.datasets.pipeline import build_pipeline, hook_id
+from sigmawatch.datasets.settings import DatasetSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,11 +136,11 @@ def artifacts(
     *,
     namespace: str = "default",
     traits: EngineTraits = ELASTICSEARCH,
-    options: Mapping[str, Any] | None = None,
+    settings: DatasetSettings = DatasetSettings(),  # noqa: B008  # immutable
 ) -> list[Artifact]:
     """Return all that a cluster needs for a dataset, beside `base_artifacts`, in the order of creation.
 
-    `options` are those of `build_pipeline`. The hooks (pipeline and component template `…@custom`) are created empty
+    `settings`: what a site wants of it. The hooks (pipeline and component template `…@custom`) are created empty
     and belong to the user from then on. An engine without data streams gets a template for plain indices instead.
     """
     source = f"ingest_pipelines/{dataset.name}"
@@ -154,7 +155,7 @@ def artifacts(
     pipeline = Artifact(
         "ingest_pipeline",
         name,
-        build_pipeline(dataset, options=options),
+        build_pipeline(dataset, options=settings.build_options()),
         depends_on=(hook.key,),
         source=source,
     )
@@ -165,12 +166,11 @@ def artifacts(
         source=source,
     )
     custom = Artifact("component_template", f"{name}@custom", {"template": {}}, source=source, seed=True)
-    settings = {"index": {"default_pipeline": name}}
     template_body: dict[str, Any] = {
         "index_patterns": [dataset.index_pattern],
         "priority": PRIORITY,
         "composed_of": [BASE_TEMPLATE, own.id, custom.id],
-        "template": {"settings": settings},
+        "template": {"settings": {"index": {"default_pipeline": name}}},
     }
     if traits.has_data_streams:
         template_body["data_stream"] = {}

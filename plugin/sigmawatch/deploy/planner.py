@@ -40,11 +40,13 @@ def plan(
     prune: bool = True,
     adopt: bool = False,
     max_deletes: int = MAX_DELETES,
+    data: bool = False,
 ) -> Plan:
     """Compare a bundle with a cluster. Changes nothing in the cluster.
 
     `prune`: plan to delete what the pack owns and the bundle no longer holds; never from an empty bundle.
     `adopt`: plan to take over what has our name and is not ours, instead of refusing it.
+    `data`: data streams and indices that the bundle no longer holds go as well, with all that is in them.
 
     Raises UsageError for a name that no pack may have; ContentError for an unknown kind, two bodies of one name,
     or dependencies in a circle; ClusterError when the cluster cannot be read; TargetUnavailable when it lacks the
@@ -72,7 +74,7 @@ def plan(
         gone = []
     live = _read(cluster, bundle, gone, notes)
     gone = [entry for entry in gone if entry.kind in live]
-    planner = _Planner(pack, adopt, engine_of(cluster), live, registry)
+    planner = _Planner(pack, adopt, engine_of(cluster), live, registry, data=data)
     changes = [planner.change(artifact) for artifact in ordered]
     changes += _removals(cluster, planner, gone)
     return Plan(

@@ -40,6 +40,7 @@ class PlanOptions:
     prune: bool = True
     adopt: bool = False
     max_deletes: int = 20
+    delete_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class SavedPlan:
             prune=options.prune,
             adopt=options.adopt,
             max_deletes=options.max_deletes,
+            data=options.delete_data,
         )
         now = {change.key: (change.action.value, change.live_hash) for change in plan.changes}
         moved = [self._difference(key, now) for key in dict.fromkeys([*self.decisions, *now])]
@@ -113,6 +115,7 @@ def plan_document(plan: Plan, *, cluster_uuid: str, options: PlanOptions, origin
             "prune": options.prune,
             "adopt": options.adopt,
             "max_deletes": options.max_deletes,
+            "delete_data": options.delete_data,
         },
         "origin": origin.to_dict(),
         "registry": fingerprint(plan.registry),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,15 +16,21 @@ from sigmawatch.cli.options import (
     cache_option,
     configuration_options,
     format_option,
-    placeholders,
     plan_cache,
+    site_of,
 )
 from sigmawatch.cli.terminal import counted, print_json, print_problems, results
 from sigmawatch.compile.files import compile_files
+from sigmawatch.config import dataset_settings, needing_only
 from sigmawatch.errors import ContentError, Problem, Severity, UsageError
 from sigmawatch.pack.layout import builtin_pack
 from sigmawatch.pack.rules import load_rules
 from sigmawatch.testing.testfile import load_test_file
+
+if TYPE_CHECKING:
+    from sigmawatch.compile.context import Compiled
+    from sigmawatch.config import Environment
+    from sigmawatch.datasets import Dataset
 
 __all__ = ["command"]
 
@@ -61,12 +68,14 @@ def command(
             raise ContentError(problems)
         places = ", ".join(map(str, searched))
         raise UsageError(f"no rules found in {places}", hint="Sigma rules are YAML files ending in .yml")
-    values = placeholders(config_path, environment, pack_roots(searched))
+    site = site_of(config_path, environment, pack_roots(searched))
     # The checks look at rules as they were written, which compiling changes: they get rules of their own.
     rules = load_rules(files)
     problems += findings_in(rules.rules)
-    context = compile_context(datasets, placeholders=values)
-    problems += compile_files(files, context, cache=plan_cache(no_cache=no_cache)).problems
+    context = compile_context(datasets, placeholders=site.placeholders)
+    compiled = compile_files(files, context, cache=plan_cache(no_cache=no_cache))
+    problems += compiled.problems
+    problems += _about_datasets(site, datasets, compiled)
     tested: list[Path] = []
     for path in test_files:
         try:
@@ -82,6 +91,15 @@ def command(
         sys.exit(2)
     if strict and problems:
         sys.exit(1)
+
+
+def _about_datasets(site: Environment, datasets: list[Dataset], compiled: Compiled) -> list[Problem]:
+    """Return what is wrong with what a site wants of datasets, and which rules those miss that are switched off."""
+    try:
+        settings = dataset_settings(site.datasets, datasets)
+    except ContentError as error:
+        return list(error.problems)
+    return needing_only([one for one in datasets if not settings[one.name].enabled], compiled)[1]
 
 
 def _report(problems: list[Problem], rules: int, output_format: str) -> None:

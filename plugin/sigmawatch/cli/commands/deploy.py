@@ -46,6 +46,7 @@ def command(
     prune: bool,
     adopt: bool,
     max_deletes: int,
+    delete_data: bool,
     plan_file: Path | None,
     message: str,
     yes: bool,
@@ -72,9 +73,8 @@ def command(
     if plan_file is not None:
         _refuse_beside_a_plan(click.get_current_context())
         saved = load_plan(plan_file)
-    what = wanted(
-        pack_path, target, namespace, PlanOptions(prune, adopt, max_deletes), config_path, environment
-    )
+    options = PlanOptions(prune, adopt, max_deletes, delete_data)
+    what = wanted(pack_path, target, namespace, options, config_path, environment)
     with open_cluster(
         **connection, config_path=config_path, environment=environment, folders=[what.pack.root]
     ) as cluster:
@@ -124,4 +124,5 @@ _DECIDED = {
     "prune": "--prune",
     "adopt": "--adopt",
     "max_deletes": "--max-deletes",
+    "delete_data": "--delete-data",
 }

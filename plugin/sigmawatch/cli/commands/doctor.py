@@ -17,16 +17,18 @@ from sigmawatch.cli.options import (
     pack_option,
     site_of,
 )
-from sigmawatch.cli.terminal import print_json, results
+from sigmawatch.cli.terminal import counted, print_json, results
 from sigmawatch.doctor import Finding, Verdict, check_privileges, check_rules, check_surroundings
 from sigmawatch.errors import TargetUnavailable
 from sigmawatch.render.target import Target
 from sigmawatch.roles import ROLES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sigmawatch.cluster import Cluster
+    from sigmawatch.compile.context import Compiled
     from sigmawatch.config import Environment
     from sigmawatch.pack.layout import Pack
 
@@ -106,8 +108,17 @@ def _examined(
     types: dict[str, str] = {}
     for dataset in known_datasets(own):
         types |= dataset.fields
+    found += _blinded(compiled)
     found += check_rules(cluster, compiled.plans, types)
     return found
+
+
+def _blinded(compiled: Compiled) -> Iterator[Finding]:
+    """Yield which rules datasets are missing of that are switched off."""
+    told = tuple(str(one) for one in compiled.problems if one.code == "dataset-off")
+    if told:
+        message = f"{counted(len(told), 'rule')} look only at what is switched off"
+        yield Finding("datasets", Verdict.WARNING, message, "`datasets:` in sigmawatch.yml", told)
 
 
 def _print(finding: Finding) -> None:

@@ -20,6 +20,7 @@ from sigmawatch.cli.options import (
     site_of,
 )
 from sigmawatch.cli.terminal import errors, print_json, progress_bar, results
+from sigmawatch.config import dataset_settings
 from sigmawatch.datasets import load_datasets
 from sigmawatch.errors import UsageError
 from sigmawatch.ingest.files import Loaded, load_file, require_deployed
@@ -62,6 +63,8 @@ def command(
         raise UsageError(f"unknown dataset {name}", hint=f"Known: {', '.join(sorted(known))}")
     found: dict[str, Loaded] = {}
     site = site_of(config_path, environment, [pack.root])
+    if not dataset_settings(site.datasets, known.values())[name].enabled:
+        raise UsageError(f"the dataset {name} is switched off", hint="By `datasets:` in sigmawatch.yml.")
     with open_cluster(
         **connection, config_path=config_path, environment=environment, folders=[pack.root]
     ) as cluster:

@@ -37,6 +37,7 @@ def command(
     prune: bool,
     adopt: bool,
     max_deletes: int,
+    delete_data: bool,
     output: Path | None,
     detailed_exitcode: bool,
     output_format: str,
@@ -54,9 +55,8 @@ def command(
       sigmawatch plan --url https://es.example.com:9200
       sigmawatch plan --out plan.json --detailed-exitcode
     """
-    what = wanted(
-        pack_path, target, namespace, PlanOptions(prune, adopt, max_deletes), config_path, environment
-    )
+    options = PlanOptions(prune, adopt, max_deletes, delete_data)
+    what = wanted(pack_path, target, namespace, options, config_path, environment)
     with open_cluster(
         **connection, config_path=config_path, environment=environment, folders=[what.pack.root]
     ) as cluster:
