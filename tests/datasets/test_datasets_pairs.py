@@ -262,3 +262,39 @@ def test_a_raw_value_can_be_taken_apart_further(server: Server, tmp_path: Path) 
     assert one["test"]["before"] == "z"
     assert two["test"]["b"] == "3"
     assert "user" not in two
+
+
+TUPLE = "  - split: {a: {at: ',', into: [x, y, z], counts: [2, 3], error: no tuple}}\n"
+
+
+def test_a_raw_value_is_parted_at_every_separator(server: Server, tmp_path: Path) -> None:
+    dataset = described(tmp_path, KV + TUPLE, TAIL.replace("a: test.a", "x: test.a, y: test.b, z: test.c"))
+    lines = ["a=1,2,3", "a=1,,3", "a=1,2", "a=,,", "a=1,2,3,4,5"]
+    documents = found(server, dataset, lines)
+    assert [values(document) for document in documents] == [
+        {"a": "1", "b": "2", "c": "3"},
+        {"a": "1", "c": "3"},
+        {"a": "1", "b": "2"},
+        {},
+        {"a": "1", "b": "2", "c": "3"},
+    ]
+    assert ["error" in document for document in documents] == [False, False, False, False, True]
+    assert documents[-1]["error"]["message"] == ["split: a: more parts than are known"]
+    for document in found(server, dataset, ["a=1", "a=" + "," * 500]):
+        told = document["error"]["message"]
+        assert (document["event"]["kind"] == "pipeline_error") == ("split: no tuple" in told), told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("into: [x, y, z]", "into: [x]", "into: expected the names of the parts"),
+        ("counts: [2, 3]", "counts: [2, x]", "counts: expected numbers"),
+        ("counts: [2, 3]", "counts: [2, 4]", "counts: the largest is that of the names, 3"),
+        (", error: no tuple", "", "counts and error go together"),
+        ("counts: [2, 3]", "counts: [2, 3], last: true", "last is for two parts"),
+    ],
+)
+def test_mistakes_in_a_cut_are_told(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(ContentError, match=message):
+        described(tmp_path, KV + TUPLE.replace(old, new))

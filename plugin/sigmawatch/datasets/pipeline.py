@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sigmawatch.datasets.derive import DERIVATIONS, write_related
 from sigmawatch.datasets.load import emitted_fields
 from sigmawatch.datasets.mapping import assignments, write_cases, write_switches
-from sigmawatch.datasets.parsers import TakesParsed, needed_raw_values, steps_of
+from sigmawatch.datasets.parsers import TakesParsed, needed_raw_values, parted_values, steps_of
 from sigmawatch.datasets.script import MAX_SOURCE_BYTES, Script, compact, literal
 from sigmawatch.datasets.times import time_zone
 from sigmawatch.datasets.values import write_mapping
@@ -198,7 +198,9 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     # What a line says about its values needs no guess whether they are in the right places.
     script.lists = body.names_values
     script.listed = frozenset(body.raw_values)
-    script.mapped = tuple(raw for mapping in body.mappings for raw in mapping.takes)
+    script.mapped = tuple(raw for mapping in body.mappings for raw in mapping.takes) + parted_values(
+        body.parsers
+    )
     inputs = "".join(
         step.write_input(script) for step in steps_of(body.parsers) if isinstance(step, TakesParsed)
     )

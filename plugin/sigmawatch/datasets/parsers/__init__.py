@@ -26,6 +26,7 @@ __all__ = [
     "TakesParsed",
     "TakesSeveral",
     "needed_raw_values",
+    "parted_values",
     "read_parsers",
     "steps_of",
 ]
@@ -173,6 +174,19 @@ def needed_raw_values(parsers: Sequence[Parser]) -> Sequence[str]:
         elif isinstance(parser, Pairs) and parser.of:
             found.append(parser.of)
     return found
+
+
+def parted_values(parsers: Sequence[Parser]) -> tuple[str, ...]:
+    """Return the raw values of which nothing remains when steps have taken them apart."""
+    from sigmawatch.datasets.parsers.split import Split
+
+    return tuple(
+        cut.raw
+        for parser in steps_of(parsers)
+        if isinstance(parser, Split)
+        for cut in parser.cuts
+        if cut.at_every
+    )
 
 
 def read_parsers(reader: Reader) -> tuple[Parser, ...]:
