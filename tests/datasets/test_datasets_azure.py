@@ -1,0 +1,118 @@
+"""Azure: rules find what the logs say in each of the forms that they come in, and records of many events lose none."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from dataset_server import ROOT
+
+from sigmawatch.datasets import build_pipeline, load_dataset
+from sigmawatch.datasets.pipeline import without_hook
+
+if TYPE_CHECKING:
+    from dataset_server import Server
+
+PROGRAM = Path(sys.executable).with_name("sigmawatch")
+SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
+GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-1/providers/Microsoft.Network"
+TIME = "2026-03-01T10:00:00.1234567Z"
+
+
+def nsg(*tuples: str) -> str:
+    record = {
+        "time": TIME, "category": "NetworkSecurityGroupFlowEvent",
+        "resourceId": f"{GROUP}/networkSecurityGroups/nsg-1".upper(),
+        "properties": {
+            "Version": 2,
+            "flows": [{"rule": "UserRule_1", "flows": [{"mac": "000D3AF8801A", "flowTuples": tuples}]}],
+        },
+    }  # fmt: skip
+    return json.dumps({"records": [record]})
+
+
+def vnet(*tuples: str) -> str:
+    flows = [{"aclID": "a", "flowGroups": [{"rule": "UserRule_1", "flowTuples": tuples}]}]
+    record = {
+        "time": TIME, "flowLogVersion": 4, "macAddress": "000D3AF8801A", "category": "FlowLogFlowEvent",
+        "targetResourceID": f"{GROUP}/virtualNetworks/vnet-1", "flowRecords": {"flows": flows},
+    }  # fmt: skip
+    return json.dumps({"records": [record]})
+
+
+FIREWALL = {"category": "firewall"}
+DENIED_SSH = {"dst_port": 22, "action": "deny", "src_ip|cidr": "198.51.100.0/24"}
+
+CASES: dict[str, tuple[str, dict[str, str], dict[str, Any], str, str]] = {
+    "denied by a group": (
+        "flow.azure_nsg", FIREWALL, DENIED_SSH,
+        nsg("1772359200,198.51.100.7,10.0.0.4,4000,443,T,I,A,B,,,,", "1772359200,198.51.100.7,10.0.0.4,4001,22,T,I,D,B,,,,"),
+        nsg("1772359200,198.51.100.7,10.0.0.4,4001,22,T,I,A,B,,,,", "1772359200,198.51.100.7,10.0.0.4,4001,23,T,I,D,B,,,,"),
+    ),
+    "denied by a group, version 1": (
+        "flow.azure_nsg", FIREWALL, DENIED_SSH,
+        nsg("1772359200,198.51.100.7,10.0.0.4,4001,22,T,I,D"), nsg("1772359200,10.0.0.4,198.51.100.7,22,4001,T,O,A"),
+    ),
+    "denied in a virtual network": (
+        "flow.azure_vnet", FIREWALL, DENIED_SSH,
+        vnet("1772359200000,198.51.100.7,10.0.0.4,4001,22,6,I,D,NX,,,,"),
+        vnet("1772359200000,198.51.100.7,10.0.0.4,4001,22,6,I,B,NX,,,,"),
+    ),
+    "much traffic out": (
+        "flow.azure_vnet", {"category": "network", "service": "connection"},
+        {"network.bytes|gt": 1000000, "network.direction": "outbound"},
+        vnet("1772359200000,10.0.0.4,198.51.100.7,4001,443,6,O,E,NX,900,900000,100,100001"),
+        vnet("1772359200000,10.0.0.4,198.51.100.7,4001,443,6,O,E,NX,900,900000,100,100000"),
+    ),
+}  # fmt: skip
+"""What is found -> dataset, logsource and selection of the rule, an event with exactly one match, one with none."""
+
+
+def test_rules_find_events_in_every_form(server: Server, tmp_path: Path) -> None:
+    for name, (dataset, logsource, selection, line, other) in CASES.items():
+        rule = {
+            "title": name,
+            "id": str(uuid.uuid5(uuid.NAMESPACE_OID, name)),
+            "logsource": logsource,
+            "detection": {"selection": selection, "condition": "selection"},
+        }
+        file = name.replace(" ", "-").replace(",", "")
+        (tmp_path / f"{file}.yml").write_text(json.dumps(rule), encoding="utf-8")
+        tests = [
+            {"name": name, "logs": {"dataset": dataset, "lines": [line]}, "alerts": 1},
+            {"name": f"not {name}", "logs": {"dataset": dataset, "lines": [other]}, "alerts": "none"},
+        ]
+        (tmp_path / f"{file}.test.yml").write_text(json.dumps({"tests": tests}), encoding="utf-8")
+    command = [PROGRAM, "test", tmp_path, "--url", server.url, "--format", "json"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.stdout, ran.stderr
+    report = json.loads(ran.stdout)
+    failed = [f"{one['name']}: {one['got']} {one['error']}" for one in report["tests"] if not one["passed"]]
+    assert not failed, "\n".join(text[:600] for text in failed)
+    assert report["passed"] == 2 * len(CASES)
+
+
+@pytest.mark.parametrize(
+    ("name", "blob"),
+    [
+        ("flow.azure_nsg", nsg("1772359200,192.0.2.1,10.0.0.4,1,22,T,I,D", "1772359200,192.0.2.1,10.0.0.4,2,22,T,I,D")),
+        (
+            "flow.azure_vnet",
+            vnet("1772359200000,192.0.2.1,10.0.0.4,1,2,6,I,D,NX,,,,", "1772359200000,192.0.2.1,10.0.0.4,2,2,6,I,D,NX,,,,"),
+        ),
+    ],
+)  # fmt: skip
+def test_flow_tuples_that_nobody_parted_are_not_taken_for_one(server: Server, name: str, blob: str) -> None:
+    dataset = load_dataset(ROOT / name)
+    line = json.dumps(json.loads(blob)["records"][0])
+    (result,) = server.simulate(without_hook(build_pipeline(dataset)), [{"_source": {"message": line}}])
+    document = result["doc"]["_source"]
+    assert document["event"]["kind"] == "pipeline_error"
+    assert document["event"]["original"] == line
+    assert "2 events in one line" in document["error"]["message"][0]
+    assert len(list(dataset.documents([blob]))) == 2
