@@ -12,7 +12,6 @@ from cli.command_line import emptied, only, rule_text, sigmawatch, write
 from cluster.http_stand_in import INFO, Answer, HttpStandIn, Seen
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.doctor import Finding, Verdict, check_surroundings
-from sigmawatch.doctor.coverage import fields_of
 from sigmawatch.doctor.surroundings import _must_be_free
 
 GIB = 1 << 30
@@ -172,18 +171,3 @@ def test_watermarks_are_shares_that_are_used_or_bytes_that_are_free() -> None:
     assert _must_be_free("2gb", 1000) == 2 * GIB
     assert _must_be_free("1.5kb", 1000) == 1536
     assert _must_be_free("odd", 1000) == 0
-
-
-def test_the_fields_of_a_query_are_found_wherever_they_stand() -> None:
-    query = {
-        "bool": {
-            "filter": [{"term": {"a": {"value": "x"}}}, {"terms": {"b": ["x"], "boost": 1}}],
-            "must_not": {"exists": {"field": "c"}},
-            "should": [
-                {"wildcard": {"d": {"value": "*", "case_insensitive": True}}},
-                {"multi_match": {"query": "x", "fields": ["e^2", "f"]}},
-                {"script": {"script": {"id": "s", "params": {"term": {"no": 1}}}}},
-            ],
-        }
-    }
-    assert sorted(fields_of(query)) == ["a", "b", "c", "d", "e", "f"]

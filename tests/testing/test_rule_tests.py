@@ -257,6 +257,8 @@ def test_a_test_that_fails_says_what_was_expected_and_what_came(cluster_url: str
     assert (found["f", "too many"]["expected"], found["f", "too many"]["got"]) == (1, 2)
     assert found["f", "others"]["got"][0]["event"]["severity"] == 73
     text = sigmawatch("test", path, "--url", cluster_url)
+    too_few = f'{path}:4: expected 1 alert, got 0\n      event 1 had app.action: "x"\n'
+    assert f"✗ too few\n      {too_few}" in text.out
     assert f"✗ too many\n      {path}:3: expected 1 alert, got 2\n" in text.out
     assert f"0 passed, {len(FAILS)} failed" in text.out
 

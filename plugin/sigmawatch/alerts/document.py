@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.alerts.attack import threat
 from sigmawatch.alerts.fields import COPIED, alert_path, related_fields
+from sigmawatch.compile.asked import fields_of
 from sigmawatch.ecs import ecs_type
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def alert_spec(plan: DetectionPlan, *, target: str, namespace: str = "default") 
             if all(ecs_type(name) == "ip" for name in names):
                 related["ip"].append(path)
         return AlertSpec(rule.id, template, (), groups, related, reason, namespace)
-    own_fields = sorted(_fields(plan.query).difference(COPIED))
+    own_fields = sorted(set(fields_of(plan.query)).difference(COPIED))
     extra = _without_clashes((name, alert_path(name)) for name in own_fields if not _of_alert(name))
     copied = (*_COPIED, *extra)
     related = related_fields(tuple(map(itemgetter(1), copied)))
@@ -155,24 +156,6 @@ def _without_clashes(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str],
 
 def _of_alert(field: str) -> bool:
     return field.split(".")[0] in ("@timestamp", "event", "ecs", "rule", "threat", "message")
-
-
-def _fields(query: Any) -> set[str]:
-    """Return the fields that a query names."""
-    found: set[str] = set()
-    if isinstance(query, list):
-        for each in query:
-            found |= _fields(each)
-    elif isinstance(query, Mapping):
-        for kind, body in query.items():
-            if kind == "bool":
-                for clauses in body.values():
-                    found |= _fields(clauses) if isinstance(clauses, list) else set()
-            elif kind == "exists":
-                found.add(body["field"])
-            elif kind in ("term", "terms", "wildcard", "regexp", "range", "prefix"):
-                found |= set(body)
-    return found
 
 
 def spell_span(milliseconds: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import url_path
+from sigmawatch.compile.asked import fields_of_plan
 from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes, kind_of
 from sigmawatch.doctor.findings import Finding, Verdict
 
@@ -14,12 +15,7 @@ if TYPE_CHECKING:
     from sigmawatch.cluster import Cluster
     from sigmawatch.compile.plan import DetectionPlan
 
-__all__ = ["check_rules", "fields_of"]
-
-_BY_FIELD = frozenset(
-    {"term", "terms", "wildcard", "prefix", "regexp", "range", "match", "match_phrase", "fuzzy", "intervals"}
-)
-"""Clauses whose one key is a field."""
+__all__ = ["check_rules"]
 
 _LONGEST = 3_000
 _ALIKE = {FieldKind.FLATTENED: FieldKind.KEYWORD, FieldKind.FLOAT: FieldKind.INTEGER}
@@ -114,36 +110,3 @@ def _in_parts(fields: Sequence[str]) -> Iterator[list[str]]:
             part = []
         part.append(name)
     yield part
-
-
-def fields_of_plan(plan: DetectionPlan) -> set[str]:
-    """Return every field that an evaluation of a rule looks at."""
-    found = {"@timestamp", *fields_of(plan.query)}
-    if plan.correlation is not None:
-        for query in plan.correlation.queries:
-            found |= set(fields_of(query))
-        found |= {value.field for value in plan.correlation.values}
-        if plan.correlation.aliased:
-            found |= {name for names in plan.correlation.aliased for name in names}
-        else:
-            found |= set(plan.correlation.group_by)
-    return found
-
-
-def fields_of(query: Any) -> Iterator[str]:
-    """Yield the fields that a clause of Query DSL names."""
-    if isinstance(query, list | tuple):
-        for one in query:
-            yield from fields_of(one)
-        return
-    if not isinstance(query, dict):
-        return
-    for name, inner in query.items():
-        if name in _BY_FIELD and isinstance(inner, dict):
-            yield from (field for field in inner if field not in {"boost", "_name"})
-        elif name == "exists" and isinstance(inner, dict):
-            yield str(inner.get("field"))
-        elif name == "fields" and isinstance(inner, list):
-            yield from (str(field).partition("^")[0] for field in inner)
-        elif name != "script":
-            yield from fields_of(inner)

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.alerts.document import alert_spec, spell_span
+from sigmawatch.compile.asked import fields_of
 from sigmawatch.render.formats import FORMATS, render
 from sigmawatch.render.refusal import RenderRefused
 from sigmawatch.render.target import Target
 from sigmawatch.render.watch import OVERLAP, watch_id
-from sigmawatch.render.words import datasets_of, fields_of, spell_correlation, spell_query, spell_seconds
+from sigmawatch.render.words import datasets_of, spell_correlation, spell_query, spell_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,7 +47,12 @@ def explanation(plan: DetectionPlan, bases: Sequence[Base]) -> dict[str, Any]:
         "datasets": list(dict.fromkeys(name for query in queries for name in datasets_of(query))),
         "indices": list(plan.indices),
         "selections": [
-            {"rule": base.name, "selects": spell_query(query), "fields": fields_of(query), "query": query}
+            {
+                "rule": base.name,
+                "selects": spell_query(query),
+                "fields": [name for name in fields_of(query) if name != "event.dataset"],
+                "query": query,
+            }
             for base, query in zip(bases, queries, strict=True)
         ],
         "requires": plan.to_dict()["literals"],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sigmawatch.compile.plan import Correlation, CorrelationNode, Expression, Query
 
-__all__ = ["datasets_of", "fields_of", "spell_correlation", "spell_query", "spell_seconds"]
+__all__ = ["datasets_of", "spell_correlation", "spell_query", "spell_seconds"]
 
 WIDTH = 100
 """Characters that a condition may have on one line."""
@@ -37,24 +37,6 @@ def datasets_of(query: Query) -> list[str]:
     for inner in query.get("bool", {}).get("should", []):
         found += datasets_of(inner)
     return list(dict.fromkeys(found))
-
-
-def fields_of(query: Any) -> list[str]:
-    """Return the fields that conditions of a query are about, in order."""
-    if isinstance(query, list):
-        found = [name for each in query for name in fields_of(each)]
-    elif isinstance(query, Mapping):
-        found = []
-        for kind, body in query.items():
-            if kind == "exists":
-                found.append(body["field"])
-            elif kind in _LEAVES:
-                found += list(body)
-            elif isinstance(body, (list, Mapping)):
-                found += fields_of(body)
-    else:
-        found = []
-    return list(dict.fromkeys(name for name in found if name != "event.dataset"))
 
 
 def spell_query(query: Query) -> list[str]:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sigmawatch.alerts.document import alert_spec
+from sigmawatch.alerts.document import alert_spec, get_path
 from sigmawatch.bundle import compile_context
+from sigmawatch.cluster import url_path
+from sigmawatch.compile.asked import fields_of_plan
 from sigmawatch.compile.compiler import compile_rules
 from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes
 from sigmawatch.compile.scripted import is_scripted
@@ -41,6 +43,9 @@ END_OF_TIME = 4_102_444_800_000
 LATE = 300_000
 """Milliseconds that a schedule looks back beyond its interval."""
 
+SHOWN = 3
+"""Events of a failed test that are shown."""
+
 DEFAULT_TIME = "2026-01-01T00:00:00.000Z"
 """`@timestamp` of events in a test that give none."""
 
@@ -62,6 +67,8 @@ class TestResult:
     line: int | None = None
     invalid: bool = False
     """Whether the content is at fault, so that it could not run at all."""
+    seen: tuple[Mapping[str, Any], ...] = ()
+    """Of a failed test: what the fields that the rule asks for were in its first events; None: not there."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contract's JSON object (design, section 8)."""
@@ -87,6 +94,14 @@ class _Run:
     indices: set[str] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    seen: tuple[Mapping[str, Any], ...] = ()
+
+    def reason(self) -> str:
+        """Return what is wrong with the alerts, empty when nothing is."""
+        return verdict(self.case.alerts, self.alerts())
+
+    def alerts(self) -> list[dict[str, Any]]:
+        return [alert.document for outcome in self.outcomes for alert in outcome.alerts]
 
 
 @dataclass(frozen=True)
@@ -421,6 +436,23 @@ def _evaluate(cluster: Cluster, workspace: Workspace, runs: Sequence[_Run]) -> N
     for run, outcome in zip(owners, outcomes, strict=True):
         run.outcomes.append(outcome)
         run.errors += outcome.problems
+    for run in runs:
+        if run.ids and not run.errors and run.reason():
+            run.seen = _seen(cluster, run)
+
+
+def _seen(cluster: Cluster, run: _Run) -> tuple[Mapping[str, Any], ...]:
+    """Return what the first events of a test have in the fields that its rules ask for."""
+    asked = sorted(
+        set().union(*(fields_of_plan(plan) for plan in run.plans)) - {"@timestamp", "event.dataset"}
+    )
+    query = {"ids": {"values": run.ids[:SHOWN]}}
+    path = url_path(",".join(sorted(run.indices)), "_search")
+    hits = cluster.request("POST", path, {"size": SHOWN, "query": query})["hits"]["hits"]
+    by_id = {hit["_id"]: hit["_source"] for hit in hits}
+    return tuple(
+        {name: get_path(by_id[doc_id], name) for name in asked} for doc_id in run.ids if doc_id in by_id
+    )
 
 
 def _moments(plan: DetectionPlan, at: int | None) -> Moments:
@@ -436,9 +468,9 @@ def _moments(plan: DetectionPlan, at: int | None) -> Moments:
 
 
 def _result(run: _Run, seconds: float) -> TestResult:
-    alerts = [alert.document for outcome in run.outcomes for alert in outcome.alerts]
+    alerts = run.alerts()
     error = "; ".join(dict.fromkeys(run.errors)) or None
-    reason = "" if error else verdict(run.case.alerts, alerts)
+    reason = "" if error else run.reason()
     return TestResult(
         rule=str(run.file.rules[0]),
         name=run.case.name,
@@ -449,6 +481,7 @@ def _result(run: _Run, seconds: float) -> TestResult:
         seconds=seconds,
         path=run.file.path,
         line=run.case.line,
+        seen=run.seen,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 
 from sigmawatch import engine
 from sigmawatch.cli.content import (
@@ -37,6 +38,8 @@ from sigmawatch.testing.ruletests import TestResult, prepare_rule_tests, run_rul
 from sigmawatch.testing.sampletests import run_sample_tests
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sigmawatch.cluster import Cluster
 
 __all__ = ["command"]
@@ -117,6 +120,17 @@ def _cluster(stack: ExitStack, connection: dict[str, Any]) -> tuple[Cluster, boo
     return stack.enter_context(connect(ConnectionSettings(node.url))), True
 
 
+def _spelled(event: Mapping[str, Any]) -> str:
+    """Return what an event had in some fields, in one line, each value as JSON and not too long."""
+    parts = []
+    for name, value in event.items():
+        text = orjson.dumps(value).decode()
+        parts.append(
+            f"no {name}" if value is None else f"{name}: {text if len(text) <= 120 else text[:119] + '…'}"
+        )
+    return ", ".join(parts) or "nothing that the rule asks for by name"
+
+
 def _report(found: list[TestResult], output_format: str, seconds: tuple[float | None, float] | None) -> None:
     failed = [result for result in found if not result.passed]
     if output_format == "json":
@@ -144,6 +158,8 @@ def _report(found: list[TestResult], output_format: str, seconds: tuple[float | 
             place = f"{result.path}:{result.line}: " if result.path and not result.invalid else ""
             for line in f"{place}{result.error}".splitlines():
                 console.print(f"      {line}", style="red", markup=False)
+            for number, event in enumerate(result.seen, 1):
+                console.print(f"      event {number} had {_spelled(event)}", markup=False, highlight=False)
     counts = f"{len(found) - len(failed)} passed, {len(failed)} failed"
     console.print(counts, style="bold red" if failed else "bold green", markup=False)
     if seconds is not None:
