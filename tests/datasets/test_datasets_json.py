@@ -12,7 +12,7 @@ from test_datasets_load import write
 
 from sigmawatch.datasets import artifacts, base_artifacts, build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
-from sigmawatch.datasets.parsers.paths import Element, Key, PathError, Select, parse_path
+from sigmawatch.datasets.parsers.paths import Element, Key, PathError, Select, alternatives, parse_path
 from sigmawatch.datasets.pipeline import without_hook
 from sigmawatch.datasets.script import Script, compact
 from sigmawatch.errors import ContentError
@@ -58,7 +58,7 @@ fields:
   names[].text: test.small.names
   '"a.b".c': test.small.quoted
   number: {to: test.small.number, type: long}
-  digits: test.small.digits
+  digits|"other.digits"|inner.digits: test.small.digits
   share: {to: test.small.share, type: float}
   flag: {to: test.small.flag, type: boolean}
   took: {to: event.duration, type: seconds}
@@ -74,6 +74,9 @@ fields:
   settings: {to: test.small.settings, type: flattened}
   pairs: {to: test.small.pairs, type: flattened, pairs: [Name, Value]}
   request: [{to: test.small.request, type: json_text}, {to: test.small.flat, type: flattened}]
+  notes[]:
+    - {to: test.small.ids, type: enclosed, begin: '[id "', end: '"]'}
+    - {to: test.small.score, type: enclosed_number, begin: "score "}
 cases:
   - when: {kind: ["Get*", "*List"]}
     set: {event.type: [start]}
@@ -90,6 +93,8 @@ own:
   test.small.quoted: {description: x}
   test.small.number: {type: long, description: x}
   test.small.digits: {description: x}
+  test.small.ids: {description: x}
+  test.small.score: {type: long, description: x}
   test.small.share: {type: float, description: x}
   test.small.flag: {type: boolean, description: x}
   test.small.settings: {type: flattened, description: x}
@@ -174,6 +179,11 @@ def test_paths_are_taken_apart() -> None:
     )
 
 
+def test_paths_of_one_meaning_are_parted() -> None:
+    assert alternatives("a.b") == ("a.b",)
+    assert alternatives('a.b|c[]|"d|e".f') == ("a.b", "c[]", '"d|e".f')
+
+
 @pytest.mark.parametrize(
     "path", ["", ".a", "a.", "a..b", "a[", "a]", "a[b]", "a[0][1]", 'a."b', "a b", "a[=x]"]
 )
@@ -199,6 +209,27 @@ def test_values_are_found_whatever_their_shape(server: Server, small: Dataset) -
         "bob",
     ]
     assert own(becomes(server, small, who="alice")) == {"rest": {"who": "alice"}}
+
+
+def test_a_value_may_stand_in_several_places(server: Server, small: Dataset) -> None:
+    assert own(becomes(server, small, digits="1")) == {"digits": "1"}
+    assert own(becomes(server, small, inner={"digits": 2})) == {"digits": "2"}
+    assert own(becomes(server, small, **{"other.digits": "3"})) == {"digits": "3"}
+    assert own(becomes(server, small, digits="1", inner={"digits": "2", "x": "y"})) == {
+        "digits": ["1", "2"],
+        "rest": {"inner": {"x": "y"}},
+    }
+
+
+def test_what_stands_between_two_texts_is_found_each_time(server: Server, small: Dataset) -> None:
+    notes = [
+        r'x [id "1"] [id "2"] [data "\"] [id \"9\"]"] [id "a\"]b"] [id ""] score 7',
+        '[id "2"] [id "3',
+        "score x",
+    ]
+    assert own(becomes(server, small, notes=notes)) == {"ids": ["1", "2", r"a\"]b"], "score": [7]}
+    assert own(becomes(server, small, notes=r'[id "1\\"] [id "')) == {"ids": ["1" + 2 * "\\"]}
+    assert own(becomes(server, small, notes="nothing")) == {}
 
 
 def test_scalars_become_texts_without_loss(server: Server, small: Dataset) -> None:
@@ -599,7 +630,7 @@ def test_odd_values_are_indexed(server: Server, small: Dataset) -> None:
         ("unwrap: [detail,", "unwrap: ['a..b',", 10, "'a..b' is no path"),
         ("rest: test.small.rest", "rest: test.small.digits", 15, "is no declared field of the type flattened"),
         ("who.name: user.name", "who..name: user.name", 22, "'who..name' is no path"),
-        ("when: {kind:", "when: {'ki nd':", 51, "'ki nd' is no path"),
+        ("when: {kind:", "when: {'ki nd':", 54, "'ki nd' is no path"),
         ("rdata: data", "rdata: dat", 44, "'dns.answers.dat' is emitted but not declared"),
         ("ttl: {to: ttl, type: long}", "ttl: {to: ttl, type: lng}", 46, "unknown type of value 'lng'"),
         ("ttl: {to: ttl, type: long}", "'t tl': {to: ttl, type: long}", 46, "'t tl' is no path"),

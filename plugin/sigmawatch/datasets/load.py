@@ -382,6 +382,11 @@ def _check_mapping(
         place.problem(f"there is no table {mapping.table!r}", hint="tables stand under `tables`")
     if mapping.type == "time" and not mapping.formats:
         place.problem("a value of type 'time' needs 'formats'", hint='formats: ["yyyy/MM/dd HH:mm:ss"]')
+    if mapping.type.startswith("enclosed") != bool(mapping.begin):
+        place.problem(
+            "`begin` says what stands before a value, and belongs to the types enclosed and enclosed_number",
+            hint="type: enclosed, begin: '[id \"', end: '\"]'",
+        )
     for pattern in mapping.formats:
         if fault := format_fault(pattern):
             place.problem(f"{pattern!r} is no format of a time: {fault}")

@@ -43,7 +43,7 @@ _MAPPING_KEYS = frozenset(
     {
         "to", "type", "table", "otherwise", "bits", "required", "differs_from", "if_absent", "quiet", "unless", "when",
         "join", "decode", "formats", "host", "scheme", "query", "method", "unless_in",
-        "fields", "pairs",
+        "fields", "pairs", "begin", "end",
     }
 )  # fmt: skip
 
@@ -102,6 +102,11 @@ class FieldMapping:
     unless_in: Mapping[str, str] = field(default_factory=dict)
     """Raw value -> a text in it that shows that somebody wrote into the line what looks like another value of this
     kind: which of them is true nobody knows, so there is none."""
+
+    begin: str = ""
+    """For `enclosed` and `enclosed_number`: the text before each value."""
+    end: str = ""
+    """… and the text behind it; empty: the end of the text."""
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -247,6 +252,8 @@ def _mapping(raw: str, entry: Reader) -> FieldMapping:
         unless_in={raw: entry.at("unless_in").text(raw) for raw in entry.mapping("unless_in")},
         fields=_element_mappings(raw, to, entry),
         pairs=pairs,
+        begin=entry.text("begin", default=""),
+        end=entry.text("end", default=""),
     )
 
 

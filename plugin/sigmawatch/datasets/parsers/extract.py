@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sigmawatch.datasets.parsers.paths import Element, Key, Select, parse_path
+from sigmawatch.datasets.parsers.paths import Element, Key, Select, alternatives, parse_path
 from sigmawatch.datasets.script import TREE, literal
 
 if TYPE_CHECKING:
@@ -27,18 +27,19 @@ _SCALAR = "scalar"
 class _Node:
     """A place in the JSON tree: what is taken there, and what lies below."""
 
-    slots: dict[str, int] = field(default_factory=dict)
-    """What is taken here (the texts, the tree) -> slot."""
+    slots: dict[str, list[int]] = field(default_factory=dict)
+    """What is taken here (the texts, the tree) -> slots."""
     below: dict[Step, _Node] = field(default_factory=dict)
 
     def add(self, path: str, kind: str, slot: int) -> None:
-        """Add a path."""
-        node = self
-        for step in parse_path(path):
-            # Extraction takes all elements of a list unless a step says which.
-            if step != Element():
-                node = node.below.setdefault(step, _Node())
-        node.slots[kind] = slot
+        """Add a path, or several of one meaning."""
+        for alternative in alternatives(path):
+            node = self
+            for step in parse_path(alternative):
+                # Extraction takes all elements of a list unless a step says which.
+                if step != Element():
+                    node = node.below.setdefault(step, _Node())
+            node.slots.setdefault(kind, []).append(slot)
 
 
 def write_extraction(script: Script, slots: Mapping[str, int], name: str) -> str:
@@ -85,10 +86,10 @@ def _write_node(script: Script, node: _Node, name: str) -> str:
 
 def _write_child(script: Script, node: _Node, expression: str, name: str) -> Iterator[str]:
     """Yield the statements that take what a place has, given the expression of its value."""
-    if _SCALAR in node.slots:
-        yield f"take({expression}, f, r, {node.slots[_SCALAR]});"
-    if _TREE in node.slots:
-        yield f"keep({expression}, r, {node.slots[_TREE]});"
+    for slot in node.slots.get(_SCALAR, ()):
+        yield f"take({expression}, f, r, {slot});"
+    for slot in node.slots.get(_TREE, ()):
+        yield f"keep({expression}, r, {slot});"
     for step, child in node.below.items():
         if isinstance(step, Element):
             element = f"element({expression}, {step.index})"

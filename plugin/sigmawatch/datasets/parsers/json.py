@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.parsers.extract import write_extraction
-from sigmawatch.datasets.parsers.paths import Element, Key, PathError, Select, parse_path
+from sigmawatch.datasets.parsers.paths import Element, Key, PathError, Select, alternatives, parse_path
 from sigmawatch.datasets.script import IN_ELEMENT, TREE, literal
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ class Json:
     def why_not(self, raw: str) -> str:
         """Return what is wrong with the name of a raw value, empty when it may be one."""
         try:
-            parse_path(raw)
+            for path in alternatives(raw):
+                parse_path(path)
         except PathError as error:
             return str(error)
         return ""
@@ -202,7 +203,8 @@ class Json:
             rest = " keepRest(whole, o, p);"
         names = {
             steps[0].name
-            for steps in map(parse_path, (name.removeprefix(TREE) for name in wanted))
+            for name in wanted
+            for steps in map(parse_path, alternatives(name.removeprefix(TREE)))
             if isinstance(steps[0], Key)
         }
         dotted = script.table("dotted", sorted(name for name in names if "." in name))
@@ -227,9 +229,8 @@ def _is_own(script: Script, raw: str) -> bool:
 def _known(script: Script) -> dict[str, Any]:
     """Return the keys of what mappings take, an empty mapping for all that is below."""
     top: dict[str, Any] = {}
-    for path in script.mapped:
-        if not _is_own(script, path):
-            continue
+    own = [raw for raw in script.mapped if _is_own(script, raw)]
+    for path in (alternative for raw in own for alternative in alternatives(raw)):
         steps = parse_path(path)
         # Of a list from which only some elements are taken, all are kept.
         if any(

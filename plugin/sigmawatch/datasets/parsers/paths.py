@@ -5,6 +5,7 @@
     a[0]       one element, counted from 0
     a[k=v]     the elements that are objects whose member k is the text v; `~=` without regard to case
     "a.b".c    a key that is no plain name stands in double quotes
+    a|b        what is at either place: versions of a format that call one thing by two names
 
 A list where one value was expected gives all its values, and one value where a list was expected is a list of one:
 vendors change their minds.
@@ -17,9 +18,9 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
-__all__ = ["Element", "Key", "PathError", "Select", "Step", "parse_path"]
+__all__ = ["Element", "Key", "PathError", "Select", "Step", "alternatives", "parse_path"]
 
-_KEY = re.compile(r'"(?P<quoted>[^"]+)"|(?P<plain>[^."\[\]=~\s]+)')
+_KEY = re.compile(r'"(?P<quoted>[^"]+)"|(?P<plain>[^."\[\]=~|\s]+)')
 _BRACKET = re.compile(r"\[(?:(?P<index>\d+)|(?P<key>[^=~\[\]\s]+)(?P<sign>~?=)(?P<text>[^\[\]]+))?\]")
 
 
@@ -51,6 +52,15 @@ class Select:
 
 
 Step = Key | Element | Select
+
+
+_ALTERNATIVE = re.compile(r'(?:"[^"]*"|[^"|])+')
+
+
+@cache
+def alternatives(path: str) -> tuple[str, ...]:
+    """Return the paths that stand in one, with `|` between them."""
+    return tuple(_ALTERNATIVE.findall(path)) if "|" in path else (path,)
 
 
 @cache

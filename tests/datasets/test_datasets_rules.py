@@ -1,0 +1,51 @@
+"""Rules find in raw lines what their log source says: the way from the line through the pipeline to the alert."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cli.command_line import rule_text
+from testing.bench import outcomes, run, write_case
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.engine
+
+MODSECURITY = (
+    '2026/03/03 10:15:30 [error] 1#1: *17 [client 198.51.100.23] ModSecurity: {what} [file "x.conf"] [line "1"] '
+    '[id "{id}"] [msg "SQL Injection"] [tag "attack-sqli"] [hostname "10.0.0.5"] [uri "/"] [unique_id "1"], '
+    'client: 198.51.100.23, server: _, request: "GET / HTTP/1.1", host: "www.example.com"'
+)
+DENIED = "Access denied with code 403 (phase 2). Operator GE matched 5 at TX:anomaly_score."
+
+CASES: dict[str, tuple[str, str, str, str, str]] = {
+    "a word of the message": (
+        "waf.modsecurity", "product: modsecurity", "'*ModSecurity: Access denied*'",
+        "ModSecurity: " + DENIED + ' [id "949110"]',
+        "ModSecurity: Warning. Pattern match.",
+    ),
+    "what was denied": (
+        "waf.modsecurity", "category: waf, product: modsecurity",
+        "{event.action: denied, rule.id: '949110', source.ip|cidr: 198.51.100.0/24}",
+        MODSECURITY.format(what=DENIED, id="949110"),
+        MODSECURITY.format(what="Warning. Pattern match.", id="949110"),
+    ),
+}  # fmt: skip
+"""What is found -> dataset, log source and selection of the rule, a line with a match, a line with none."""
+
+
+def test_rules_find_what_lines_say(tmp_path: Path) -> None:
+    for name, (dataset, logsource, selection, line, other) in CASES.items():
+        tests = [
+            {"name": "matches", "logs": {"dataset": dataset, "lines": [line]}, "alerts": 1},
+            {"name": "does not", "logs": {"dataset": dataset, "lines": [other]}, "alerts": "none"},
+        ]
+        folder = tmp_path / name.replace(" ", "_")
+        write_case(folder, json.dumps({"tests": tests}), r=rule_text(selection, logsource))
+    found = outcomes(run(tmp_path))
+    assert len(found) == 2 * len(CASES)
+    assert {key: error for key, error in found.items() if error} == {}
