@@ -11,6 +11,7 @@ from dataset_server import ROOT
 
 from sigmawatch.datasets import load_dataset, samples
 from sigmawatch.datasets.parsers import NamesItsValues, steps_of
+from sigmawatch.datasets.parsers.json import Json
 from sigmawatch.datasets.parsers.paths import Key, alternatives, parse_path
 from sigmawatch.datasets.script import IN_ELEMENT
 
@@ -81,6 +82,19 @@ def named_paths(dataset: Dataset) -> set[str]:
     return {path for name in found if name not in listed for path in alternatives(name)}
 
 
+def gathered(dataset: Dataset, keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield what stands for a path in the other forms of an event that the dataset gathers."""
+    for step in steps_of(dataset.body.parsers):
+        if isinstance(step, Json) and step.gather is not None:
+            for name, target in step.gather.names.items():
+                wanted = target.split(".")
+                if list(keys[: len(wanted)]) == wanted:
+                    yield [*name.split("."), *keys[len(wanted) :]]
+            inner = keys[1:] if keys[0] == step.gather.into and len(keys) > 1 else keys
+            yield [inner[0][0].upper() + inner[0][1:], *inner[1:]]
+            yield inner
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_path_stands_in_a_sample(name: str) -> None:
     dataset = load_dataset(ROOT / name)
@@ -88,6 +102,7 @@ def test_every_path_stands_in_a_sample(name: str) -> None:
     missing = []
     for path in sorted(named_paths(dataset)):
         keys = [step.name for step in parse_path(path) if isinstance(step, Key)]
-        if not any(has(line, keys) for line in lines):
+        ways = [keys, *gathered(dataset, keys)]
+        if not any(has(line, way) for line in lines for way in ways):
             missing.append(path)
     assert not missing

@@ -17,8 +17,10 @@ _KNOWN = re.compile(r"yyyy|yy|M{1,3}|dd?|HH?|hh?|mm?|ss?|S+|a|E+|z|X+|Z+|x+")
 def format_fault(pattern: str) -> str:
     """Return what is wrong with the format of a time, empty when nothing is.
 
-    The letters are those of Java's `DateTimeFormatter` that the Painless function `timeOf` knows.
+    The letters are those of Java's `DateTimeFormatter` that the Painless function `timeOf` knows; `iso` is ISO 8601.
     """
+    if pattern == "iso":
+        return ""
     if pattern.count("'") % 2:
         return "a quote is not closed"
     letters = set()

@@ -89,7 +89,10 @@ class FormattedTime:
 
     def write(self, script: Script, mapping: FieldMapping) -> str:
         """Try one format after the other."""
-        tries = [f"timeOf(v, {literal(text)}, now, (String)p.get('timezone'))" for text in mapping.formats]
+        tries = [
+            "isoMs(v)" if text == "iso" else f"timeOf(v, {literal(text)}, now, (String)p.get('timezone'))"
+            for text in mapping.formats
+        ]
         later = " ".join(f"if (found < 0L) {{ found = {attempt}; }}" for attempt in tries[1:])
         return f"long found = {tries[0]}; {later} {Moment('found').write(script, mapping)}"
 
