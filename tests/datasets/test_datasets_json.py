@@ -80,6 +80,8 @@ fields:
 cases:
   - when: {kind: ["Get*", "*List"]}
     set: {event.type: [start]}
+  - when: {"hops[]": ["192.0.2.9", "198.51.*"]}
+    set: {event.outcome: failure}
 """
 FIELDS = """\
 ecs: [user.name, user.domain, user.email, source.address, source.ip, source.domain, source.port, destination.address,
@@ -560,6 +562,16 @@ def test_conditions_on_beginnings_and_ends(server: Server, small: Dataset) -> No
     kinds = [("GetIt", "start"), ("ShortList", "start"), ("Get", "start"), ("get", "info"), ("Lists", "info")]
     for kind, expected in kinds:
         assert becomes(server, small, kind=kind)["event"]["type"] == [expected]
+
+
+def test_conditions_on_lists_hold_for_any_element(server: Server, small: Dataset) -> None:
+    def outcome(hops: Any) -> Any:
+        return becomes(server, small, hops=hops)["event"].get("outcome")
+
+    for hops in ("192.0.2.9", ["10.0.0.1", "192.0.2.9"], ["10.0.0.1", "198.51.100.1", "10.0.0.2"]):
+        assert outcome(hops) == "failure"
+    for other in (["10.0.0.1", "192.0.2.90"], [], None):
+        assert outcome(other) is None
 
 
 def test_odd_values_are_indexed(server: Server, small: Dataset) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +22,12 @@ MODSECURITY = (
 )
 DENIED = "Access denied with code 403 (phase 2). Operator GE matched 5 at TX:anomaly_score."
 
+CLOUDFLARE: dict[str, Any] = {
+    "Action": "block", "ClientIP": "198.51.100.23", "ClientRequestHost": "shop.example.com", "ClientRequestMethod": "GET",
+    "ClientRequestPath": "/login.php", "ClientRequestQuery": "?id=1 union select 1", "Datetime": 1772532930, "RayID": "1",
+    "RuleID": "6179ae15", "Source": "firewallmanaged", "EdgeResponseStatus": 403,
+}  # fmt: skip
+
 CASES: dict[str, tuple[str, str, str, str, str]] = {
     "a word of the message": (
         "waf.modsecurity", "product: modsecurity", "'*ModSecurity: Access denied*'",
@@ -33,6 +39,15 @@ CASES: dict[str, tuple[str, str, str, str, str]] = {
         "{event.action: denied, rule.id: '949110', source.ip|cidr: 198.51.100.0/24}",
         MODSECURITY.format(what=DENIED, id="949110"),
         MODSECURITY.format(what="Warning. Pattern match.", id="949110"),
+    ),
+    "what Cloudflare blocked": (
+        "waf.cloudflare", "category: waf, product: cloudflare",
+        "{event.type: denied, rule.id: 6179ae15, http.response.status_code: 403}",
+        json.dumps(CLOUDFLARE), json.dumps({**CLOUDFLARE, "Action": "log"}),
+    ),
+    "an injection in a request to Cloudflare": (
+        "waf.cloudflare", "category: webserver", "{cs-method: GET, cs-uri-query|contains: ' union select ', sc-status: 403}",
+        json.dumps(CLOUDFLARE), json.dumps({**CLOUDFLARE, "ClientRequestQuery": "?id=1"}),
     ),
 }  # fmt: skip
 """What is found -> dataset, log source and selection of the rule, a line with a match, a line with none."""

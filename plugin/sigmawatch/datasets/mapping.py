@@ -297,6 +297,9 @@ def condition(script: Script, when: Condition) -> str:
         slot = script.slot(raw)
         if isinstance(wanted, bool):
             conditions.append(f"{slot} {'!=' if wanted else '=='} null")
+        elif script.lists and "[]" in raw:
+            table = script.shared_table("parts", _parts(wanted))
+            conditions.append(f"anyIsAnyOf({script.slot_number(raw)}, (Map){table}, f, r)")
         elif any(_is_part(text) for text in wanted):
             table = script.shared_table("parts", _parts(wanted))
             conditions.append(f"isAnyOf({slot}, (Map){table})")

@@ -496,6 +496,7 @@ _SECONDS = Converted(
 VALUE_TYPES: Mapping[str, ValueType] = {
     "keyword": Converted(_TEXTS, "v"),
     "lower": Converted(_TEXTS, "v.toLowerCase()"),
+    "upper": Converted(_TEXTS, "v.toUpperCase()"),
     "number_text": Converted(_TEXTS, "integer(v) == null ? null : v", complaint="no whole number"),
     "long": Converted(frozenset({"long"}), "integer(v)", "Long", "no whole number that fits"),
     "count": Converted(frozenset({"long"}), "count(v)", "Long", "no count"),
@@ -512,6 +513,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "epoch": Moment("epochNumberMs(v)"),
     "epoch_decimal": Moment("epochDecimalMs(v)"),
     "iso_time": Moment("isoMs(v)"),
+    "moment": Moment("isoMs(v) < 0L ? epochNumberMs(v) : isoMs(v)"),
     "clf_time": Moment("clfMs(v)"),
     "time": FormattedTime(),
     "syslog_time": Moment("syslogMs(v, now, (String)p.get('timezone'))"),
