@@ -97,7 +97,7 @@ def test_a_broken_detection_makes_once_exit_with_4_and_says_why(bench: Bench) ->
     bench.index_events([event(START)])
     code, _, err = run(bench.url, "--once", "--at", MOMENT)
     assert code == 4
-    assert "2 evaluated, 1 new alerts" in err
+    assert "2 evaluated, 1 new alert" in err
     assert "  Rule broken: the search failed: " in err
     assert "unknown query [no_such_query]" in err
 

@@ -51,7 +51,7 @@ def check_rules(
                 for name in sorted(fields & found.keys())
                 if (wrong := _wrong(types, name, found[name]))
             ]
-    rules = f"{len(plans)} rules"
+    rules = f"{len(plans)} rule{'' if len(plans) == 1 else 's'}"
     if not plans:
         return
     if blind:

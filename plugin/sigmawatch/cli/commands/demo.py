@@ -14,7 +14,7 @@ from sigmawatch.bundle import bundle_for
 from sigmawatch.cli.alerts import alert_table
 from sigmawatch.cli.downloads import reporter
 from sigmawatch.cli.options import format_option
-from sigmawatch.cli.terminal import errors, print_json, progress_bar, results
+from sigmawatch.cli.terminal import counted, errors, print_json, progress_bar, results
 from sigmawatch.cluster import ConnectionSettings, connect, url_path
 from sigmawatch.config import DatasetTuning, Environment
 from sigmawatch.demo import MOMENT, NAMESPACE, demo_logs
@@ -72,7 +72,7 @@ def command(output_format: str) -> None:
         results().print()
         results().print(alert_table(found))
         results().print()
-    say.print(f"{len(tick.created)} new alerts, {len(found)} in all, in {ALERTS}", markup=False)
+    say.print(f"{counted(len(tick.created), 'new alert')}, {len(found)} in all, in {ALERTS}", markup=False)
     say.print(runs_on, markup=False)
     if tick.problems or not found:
         sys.exit(1)

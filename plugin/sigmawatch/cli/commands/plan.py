@@ -11,7 +11,7 @@ import click
 
 from sigmawatch.cli.deploying import deploy_options, planned, wanted
 from sigmawatch.cli.options import format_option, open_cluster
-from sigmawatch.cli.terminal import errors, print_json, results
+from sigmawatch.cli.terminal import counted, errors, print_json, results
 from sigmawatch.deploy import render_plan
 from sigmawatch.deploy.saved import PlanOptions, plan_document, save_plan
 
@@ -70,7 +70,9 @@ def command(
     if output_format == "json":
         print_json(document)
     else:
-        errors().print(f"target {bundle.target}: {len(bundle.compiled.plans)} detections", markup=False)
+        errors().print(
+            f"target {bundle.target}: {counted(len(bundle.compiled.plans), 'detection')}", markup=False
+        )
         results().print(render_plan(plan))
     if plan.refusals:
         sys.exit(2)

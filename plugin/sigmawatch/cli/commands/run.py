@@ -13,7 +13,7 @@ import orjson
 
 from sigmawatch.cli.alerts import alert_table
 from sigmawatch.cli.options import cluster_options, format_option, open_cluster
-from sigmawatch.cli.terminal import errors, results
+from sigmawatch.cli.terminal import counted, errors, results
 from sigmawatch.errors import UsageError
 from sigmawatch.run.runner import Runner, Tick
 from sigmawatch.testing.testfile import parse_moment
@@ -88,7 +88,7 @@ def _until_told(runner: Runner, report: Callable[[Tick], None], url: str) -> Non
     before = [signal.signal(each, stop) for each in handled]
     try:
         number = runner.load()
-        errors().print(f"Running {number} detections in {url}; Ctrl-C ends it.", markup=False)
+        errors().print(f"Running {counted(number, 'detection')} in {url}; Ctrl-C ends it.", markup=False)
         runner.run(stop=stopped.wait, on_tick=report)
         errors().print("Stopped.", markup=False)
     finally:
@@ -123,7 +123,8 @@ class _Text:
         known = f", {tick.existing} known before" if tick.existing else ""
         lasting = sum(problem in self._problems for problem in tick.problems)
         still = f", {lasting} problems as before" if lasting else ""
-        line = f"{moment:%Y-%m-%d %H:%M:%S}Z  {tick.evaluated} evaluated, {tick.new} new alerts{known}{still}"
+        new = counted(tick.new, "new alert")
+        line = f"{moment:%Y-%m-%d %H:%M:%S}Z  {tick.evaluated} evaluated, {new}{known}{still}"
         errors().print(line, markup=False)
         if tick.created:
             results().print(alert_table([alert.document for alert in tick.created[:SHOWN]]))
