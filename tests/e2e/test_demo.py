@@ -59,6 +59,14 @@ def test_the_demo_finds_each_attack_and_nothing_in_the_quiet_logs(first: dict[st
     assert sorted(found, key=str) == sorted(EXPECTED, key=str)
 
 
+def test_a_log_of_every_group_becomes_events(first: dict[str, Any]) -> None:
+    groups = {folder.name.partition(".")[0] for folder in (ROOT / "ingest_pipelines").glob("*.*/")}
+    # Web servers write what load balancers do, proxies what firewalls do.
+    assert {dataset.partition(".")[0] for dataset in first["events"]} == groups - {"web", "proxy"}
+    assert all(counts["events"] >= 20 for counts in first["events"].values())
+    assert {dataset for dataset, counts in first["events"].items() if counts["unread"]} == set()
+
+
 def test_every_alert_says_what_to_do_and_where_it_comes_from(first: dict[str, Any]) -> None:
     for alert in first["alerts"]:
         assert alert["event"]["kind"] == "alert"
@@ -81,7 +89,9 @@ def test_a_second_run_uses_the_same_engine_and_finds_the_same_alerts(
 def test_for_people_it_prints_a_table(environment: dict[str, str], first: dict[str, Any]) -> None:
     done = demo(environment)
     assert done.returncode == 0, done.stderr
-    header, *rows = [line for line in done.stdout.splitlines() if line.strip()]
+    events, alerts = done.stdout.strip().split("\n\n")
+    assert len(events.splitlines()) == 1 + len(first["events"])
+    header, *rows = alerts.splitlines()
     assert header.split() == ["Rule", "Severity", "Who", "When", "Why"]
     assert len(rows) == len(EXPECTED)
     assert first["url"] in done.stderr

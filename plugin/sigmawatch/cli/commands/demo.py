@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.table import Table
 
 from sigmawatch import engine
 from sigmawatch.alerts.document import ALERTS
@@ -27,6 +29,8 @@ from sigmawatch.run.runner import Runner
 from sigmawatch.testing.testfile import parse_moment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sigmawatch.bundle import Bundle
     from sigmawatch.cluster import Cluster
 
@@ -60,15 +64,17 @@ def command(output_format: str) -> None:
             say.print(f"{len(bundle.artifacts)} artifacts deployed", markup=False)
             _load(cluster, bundle)
             tick = Runner(cluster).evaluate_at(parse_moment(MOMENT))
-            found = _alerts(cluster)
+            found, loaded = _alerts(cluster), _loaded(cluster)
     except BaseException:  # Ctrl-C as well
         say.print(runs_on, markup=False)
         raise
     for problem in tick.problems:
         say.print(problem, style="yellow", markup=False)
     if output_format == "json":
-        print_json({"url": node.url, "alerts": found})
+        print_json({"url": node.url, "events": loaded, "alerts": found})
     else:
+        results().print()
+        results().print(_events_table(loaded))
         results().print()
         results().print(alert_table(found))
         results().print()
@@ -110,6 +116,31 @@ def _load(cluster: Cluster, bundle: Bundle) -> None:
                 on_bytes=lambda done, task=task: progress.update(task, completed=done),  # type: ignore[misc]
             )
             cluster.request("POST", f"{url_path(datasets[name].data_stream(NAMESPACE))}/_refresh")
+
+
+def _loaded(cluster: Cluster) -> dict[str, dict[str, int]]:
+    """Return how many events each dataset has, and how many lines that could not be read."""
+    unread = {"filter": {"term": {"event.kind": "pipeline_error"}}}
+    by_dataset = {"terms": {"field": "event.dataset", "size": 1000}, "aggs": {"unread": unread}}
+    path = url_path(f"logs-*-{NAMESPACE}", "_search")
+    answer = cluster.request("POST", path, {"size": 0, "aggs": {"datasets": by_dataset}})
+    buckets = answer["aggregations"]["datasets"]["buckets"]
+    return {
+        bucket["key"]: {
+            "events": bucket["doc_count"] - bucket["unread"]["doc_count"],
+            "unread": bucket["unread"]["doc_count"],
+        }
+        for bucket in sorted(buckets, key=itemgetter("key"))
+    }
+
+
+def _events_table(loaded: Mapping[str, Mapping[str, int]]) -> Table:
+    table = Table("Dataset", box=None, pad_edge=False)
+    for name in ("Events", "Not read"):
+        table.add_column(name, justify="right")
+    for dataset, counts in loaded.items():
+        table.add_row(dataset, f"{counts['events']:,}", f"{counts['unread']:,}")
+    return table
 
 
 def _alerts(cluster: Cluster) -> list[dict[str, Any]]:
