@@ -28,6 +28,18 @@ CLOUDFLARE: dict[str, Any] = {
     "RuleID": "6179ae15", "Source": "firewallmanaged", "EdgeResponseStatus": 403,
 }  # fmt: skip
 
+CLOUD_ARMOR: dict[str, Any] = {
+    "insertId": "1", "resource": {"type": "http_load_balancer", "labels": {}}, "timestamp": "2026-03-03T10:15:30Z",
+    "httpRequest": {
+        "requestMethod": "GET", "requestUrl": "https://shop.example.com/?id=1%20union%20select%201", "status": 403,
+        "remoteIp": "198.51.100.23",
+    },
+    "jsonPayload": {
+        "statusDetails": "denied_by_security_policy",
+        "enforcedSecurityPolicy": {"name": "shop", "priority": 1000, "configuredAction": "DENY", "outcome": "DENY"},
+    },
+}  # fmt: skip
+
 CASES: dict[str, tuple[str, str, str, str, str]] = {
     "a word of the message": (
         "waf.modsecurity", "product: modsecurity", "'*ModSecurity: Access denied*'",
@@ -48,6 +60,14 @@ CASES: dict[str, tuple[str, str, str, str, str]] = {
     "an injection in a request to Cloudflare": (
         "waf.cloudflare", "category: webserver", "{cs-method: GET, cs-uri-query|contains: ' union select ', sc-status: 403}",
         json.dumps(CLOUDFLARE), json.dumps({**CLOUDFLARE, "ClientRequestQuery": "?id=1"}),
+    ),
+    "what Cloud Armor denied": (
+        "lb.gcp", "category: waf, product: gcp", "{event.category: intrusion_detection, event.type: denied, rule.ruleset: shop}",
+        json.dumps(CLOUD_ARMOR), json.dumps({**CLOUD_ARMOR, "jsonPayload": {"statusDetails": "response_sent_by_backend"}}),
+    ),
+    "an injection in a request to Google's load balancer": (
+        "lb.gcp", "category: webserver", "{cs-method: GET, cs-uri-query|contains: '%20union%20select%20', sc-status: 403}",
+        json.dumps(CLOUD_ARMOR), json.dumps({**CLOUD_ARMOR, "httpRequest": {"requestMethod": "GET", "status": 403}}),
     ),
 }  # fmt: skip
 """What is found -> dataset, log source and selection of the rule, a line with a match, a line with none."""
