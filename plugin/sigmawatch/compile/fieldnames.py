@@ -47,8 +47,8 @@ class Translation:
     """A field whose values are written differently where it is found."""
 
     to: str
-    values: Mapping[str, str]
-    """Value as rules write it, in small letters -> as the field has it."""
+    values: Mapping[str, str | None]
+    """Value as rules write it, in small letters -> as the field has it; None: then there is no such field."""
     otherwise: str | None = None
     """The field to search for values that are not listed; None: the values as they are, in `to`."""
 
@@ -171,7 +171,10 @@ def _read(entry: Mapping[str, Any]) -> Iterable[Listing]:
     translated = {
         name: Translation(
             told["to"],
-            {str(value).lower(): str(written) for value, written in told["values"].items()},
+            {
+                str(value).lower(): None if written is None else str(written)
+                for value, written in told["values"].items()
+            },
             told.get("otherwise"),
         )
         for name, told in entry.get("translated", {}).items()

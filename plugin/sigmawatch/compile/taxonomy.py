@@ -181,15 +181,19 @@ def _is_nothing(value: SigmaType) -> bool:
 def _translate(item: SigmaDetectionItem, translation: Translation) -> None:
     """Write the values as the target has them."""
 
-    def plain(value: SigmaType) -> str | None:
-        return str(value).lower() if isinstance(value, SigmaString | SigmaBool) else None
+    def written(value: SigmaType) -> SigmaType | None:
+        plain = str(value).lower() if isinstance(value, SigmaString | SigmaBool) else None
+        if plain is None or plain not in translation.values:
+            return None
+        text = translation.values[plain]
+        return SigmaNull() if text is None else SigmaString(text)
 
-    written = [translation.values.get(plain(value) or "") for value in item.value]
-    if translation.otherwise is not None and None in written:
+    translated = [written(value) for value in item.value]
+    if translation.otherwise is not None and any(found is None for found in translated):
         item.field = translation.otherwise
         return
     item.value = [
-        value if text is None else SigmaString(text) for value, text in zip(item.value, written, strict=True)
+        value if found is None else found for value, found in zip(item.value, translated, strict=True)
     ]
 
 
