@@ -267,3 +267,27 @@ ctx.put('account', account);
     for text, document in zip(ids[len(cases) + 1 :], others, strict=True):
         assert document["resource"] == {"id": text}, text
         assert document["azure"] == document["account"] == {}
+
+
+def test_times_as_azure_writes_them(server: Server) -> None:
+    cases = {
+        "2026-03-01T13:05:09.1234567Z": 123,
+        "2026-03-01T13:05:09.123456789Z": 123,
+        "2026-03-01T14:05:09.5+01:00": 500,
+        "2026-03-01T13:05:09Z": 0,
+        "2026-03-01 13:05:09": 0,
+        "3/1/2026 1:05:09 PM +00:00": 0,
+        "3/1/2026 2:05:09 PM +01:00": 0,
+        "03/01/2026 01:05:09 PM": 0,
+        "3/1/2026 13:05:09": 0,
+        "3/1/2026 13:05:09 Z": 0,
+        "13/1/2026 1:05:09 PM": None,
+        "3/1/2026 13:05:09 PM": None,
+        "yesterday": None,
+        "": None,
+    }
+    expected = int(datetime(2026, 3, 1, 13, 5, 9, tzinfo=UTC).timestamp()) * 1000
+    main = "ctx.put('out', azureMs(ctx.get('in'), System.currentTimeMillis()));"
+    found = server.run(source(main), [{"in": text} for text in cases])
+    for (text, ms), document in zip(cases.items(), found, strict=True):
+        assert document["out"] == (-1 if ms is None else expected + ms), text
