@@ -45,6 +45,36 @@ def vnet(*tuples: str) -> str:
     return json.dumps({"records": [record]})
 
 
+def record(category: str, resource: str = "azureFirewalls/fw-1", **properties: Any) -> str:
+    head = {"time": TIME, "category": category, "resourceId": f"{GROUP}/{resource}".upper()}
+    return json.dumps({**head, "properties": properties})
+
+
+def row(table: str, resource: str = "azureFirewalls/fw-1", **columns: Any) -> str:
+    """The same as Log Analytics exports it."""
+    head = {"TimeGenerated": TIME, "Type": table, "_ResourceId": f"{GROUP}/{resource}".lower()}
+    return json.dumps({**head, **columns})
+
+
+def firewall_text(text: str) -> str:
+    return record("AzureFirewallApplicationRule", msg=text)
+
+
+SSH = {
+    "Protocol": "TCP",
+    "SourceIp": "198.51.100.7",
+    "SourcePort": 4001,
+    "DestinationIp": "10.0.0.4",
+    "DestinationPort": 22,
+}
+QUERY = {
+    "SourceIp": "10.0.0.4",
+    "SourcePort": 5353,
+    "QueryType": "TXT",
+    "QueryName": "x.C2.example.",
+    "Protocol": "udp",
+}
+LOUD = {"query|endswith": ".c2.example", "record_type": "TXT"}
 FIREWALL = {"category": "firewall"}
 DENIED_SSH = {"dst_port": 22, "action": "deny", "src_ip|cidr": "198.51.100.0/24"}
 
@@ -68,6 +98,33 @@ CASES: dict[str, tuple[str, dict[str, str], dict[str, Any], str, str]] = {
         {"network.bytes|gt": 1000000, "network.direction": "outbound"},
         vnet("1772359200000,10.0.0.4,198.51.100.7,4001,443,6,O,E,NX,900,900000,100,100001"),
         vnet("1772359200000,10.0.0.4,198.51.100.7,4001,443,6,O,E,NX,900,900000,100,100000"),
+    ),
+    "denied by a firewall": (
+        "firewall.azure", FIREWALL, DENIED_SSH,
+        record("AZFWNetworkRule", **SSH, Action="Deny"), record("AZFWNetworkRule", **SSH, Action="Allow"),
+    ),
+    "denied by a firewall, exported": (
+        "firewall.azure", FIREWALL, DENIED_SSH,
+        row("AZFWNetworkRule", **SSH, Action="Deny"), row("AZFWNetworkRule", **SSH, Action="Allow"),
+    ),
+    "denied by a firewall, text": (
+        "firewall.azure", FIREWALL, DENIED_SSH,
+        firewall_text("TCP request from 198.51.100.7:4001 to 10.0.0.4:22. Action: Deny.. Rule Collection: a. Rule: b"),
+        firewall_text("TCP request from 198.51.100.7:4001 to 10.0.0.4:22. Action: Allow.. Rule Collection: a. Rule: Deny"),
+    ),
+    "denied, whatever the URL says": (
+        "firewall.azure", FIREWALL, {"action": "deny", "rule": "block"},
+        firewall_text("HTTP request from 10.0.0.4:1 to a.example:80. Url: a.example/. Action: Allow. Rule: ok. Action: Deny. Rule: block"),
+        firewall_text("HTTP request from 10.0.0.4:1 to a.example:80. Url: a.example/. Action: Deny. Rule: block. Action: Allow. Rule: ok"),
+    ),
+    "resolved by a firewall": (
+        "firewall.azure", {"category": "dns"}, LOUD,
+        record("AZFWDnsQuery", **QUERY), record("AZFWDnsQuery", **{**QUERY, "QueryType": "A"}),
+    ),
+    "resolved by a firewall, text": (
+        "firewall.azure", {"category": "dns"}, LOUD,
+        record("AzureFirewallDnsProxy", msg="DNS Request: 10.0.0.4:5 - 6 TXT IN a.c2.example. udp 43 false 512 NOERROR qr,rd 145 0.002s"),
+        record("AzureFirewallDnsProxy", msg="DNS Request: 10.0.0.4:5 - 6 TXT IN c2.example.org. udp 43 false 512 NOERROR qr,rd 145 0.002s"),
     ),
 }  # fmt: skip
 """What is found -> dataset, logsource and selection of the rule, an event with exactly one match, one with none."""
