@@ -213,8 +213,8 @@ class Json:
             whole = f"lifted({whole}, (List){script.table('lift', list(self.lift))})"
         if self.any_case:
             # Names that differ in their case only are different ones.
-            known = {name.lower(): name for name in sorted(names, reverse=True)} | {n: n for n in names}
-            spelling = script.table("spelling", dict(sorted(known.items())))
+            spellings = {name.lower(): name for name in sorted(names, reverse=True)} | {n: n for n in names}
+            spelling = script.table("spelling", dict(sorted(spellings.items())))
             whole = (
                 f"spelled({whole}, (Map){spelling}, (List){script.table('suffixes', list(self.suffixes))})"
             )
