@@ -17,8 +17,10 @@ from sigmawatch.datasets import (
     artifacts,
     base_artifacts,
     load_datasets,
+    with_enrichments,
 )
-from sigmawatch.errors import Problem, TargetUnavailable
+from sigmawatch.datasets.threat_intel import load_indicators, threat_intel_artifact
+from sigmawatch.errors import ContentError, Problem, Severity, TargetUnavailable
 from sigmawatch.pack.artifacts import load_artifacts
 from sigmawatch.pack.layout import Pack, builtin_pack, rule_files
 from sigmawatch.render.detection import detection_artifact
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bundle",
+    "as_enriched",
     "bindings_of",
     "brought_artifacts",
     "build_bundle",
@@ -44,8 +47,10 @@ __all__ = [
     "choose_target",
     "compile_context",
     "compile_pack",
+    "indicator_artifacts",
     "known_datasets",
     "traits_of",
+    "unmade_enrichments",
 ]
 
 
@@ -112,10 +117,12 @@ def compile_pack(
     Raises ContentError for datasets that are invalid, and for what a site wants of them and cannot be; rules keep
     their problems.
     """
-    own = load_datasets(pack.ingest_pipelines)
     site = site or Environment("")
+    own = load_datasets(pack.ingest_pipelines)
     known = known_datasets(own)
     settings = dataset_settings(site.datasets, known)
+    known = as_enriched(site, known)
+    own = [one for one in known if one.name in {each.name for each in own}]
     context = compile_context(known, overrides=types, placeholders=site.placeholders, root=pack.root)
     compiled = compile_files(rule_files([pack.rules, *site.exclusions]), context, cache=cache)
     if not compiled.errors:
@@ -124,6 +131,15 @@ def compile_pack(
         plans, problems = needing_only([one for one in known if not settings[one.name].enabled], compiled)
         compiled = replace(compiled, plans=tuple(plans), problems=(*compiled.problems, *problems))
     return compiled, own
+
+
+def as_enriched(site: Environment, datasets: Sequence[Dataset]) -> list[Dataset]:
+    """Return datasets with the fields that a site has added to their events, which rules may ask for.
+
+    Raises ContentError for what a site wants of datasets and cannot be.
+    """
+    settings = dataset_settings(site.datasets, datasets)
+    return [with_enrichments(one, settings[one.name].build_options()) for one in datasets]
 
 
 def known_datasets(own: Iterable[Dataset]) -> list[Dataset]:
@@ -186,6 +202,15 @@ def traits_of(features: Features) -> EngineTraits:
         has_constant_keyword=features.has_constant_keyword,
         has_scaled_float=features.has_scaled_float,
         has_data_streams=features.has_data_streams,
+        lacks=frozenset(
+            name
+            for name, there in (
+                ("geoip", features.has_geoip),
+                ("asn", features.has_geoip),
+                ("user_agent", features.has_user_agent),
+            )
+            if not there
+        ),
     )
 
 
@@ -211,17 +236,56 @@ def bundle_for(
     compiled, datasets = compile_pack(pack, site=site, types=types, cache=default_cache())
     compiled.require()
     brought = brought_artifacts(pack)
+    warnings: list[Problem] = []
+    settings = dataset_settings(site.datasets, known_datasets(datasets)) if site is not None else {}
+    if site is not None:
+        found, warnings = indicator_artifacts(site, [settings[one.name] for one in datasets])
+        brought += found
     features = cluster.features()
     chosen = choose_target(target, features)
+    problems = warnings + unmade_enrichments(datasets, settings, features)
     bundle = build_bundle(
-        compiled,
+        replace(compiled, problems=(*compiled.problems, *problems)),
         datasets,
         target=chosen,
         traits=traits_of(features),
         namespace=namespace,
-        settings=dataset_settings(site.datasets, known_datasets(datasets)) if site is not None else None,
+        settings=settings,
     )
     return replace(bundle, artifacts=(*bundle.artifacts, *brought))
+
+
+def indicator_artifacts(
+    site: Environment, settings: Iterable[DatasetSettings]
+) -> tuple[list[Artifact], list[Problem]]:
+    """Return what compares events with the indicators of a site, if any dataset wants that, and warnings about lists.
+
+    Raises ContentError where no list is named, or one cannot be read.
+    """
+    if not any(one.enabled and one.makes("threat_intel") for one in settings):
+        return [], []
+    if not site.indicators:
+        asking = [one for one in site.datasets.values() if one.enrich.get("threat_intel")]
+        hint = "`threat_intel: {indicators: [FILE or FOLDER]}` in sigmawatch.yml"
+        message = "threat_intel is switched on, and no indicators are named"
+        raise ContentError([one.problem(message, "enrich.threat_intel", hint=hint) for one in asking])
+    indicators, warnings = load_indicators(site.indicators)
+    return [threat_intel_artifact(indicators)], warnings
+
+
+def unmade_enrichments(
+    datasets: Iterable[Dataset], settings: Mapping[str, DatasetSettings], features: Features
+) -> list[Problem]:
+    """Return a warning for each enrichment that is switched on and that a cluster cannot make, with the reason."""
+    found = []
+    for name in sorted(traits_of(features).lacks):
+        asking = [one.name for one in datasets if one.name in settings and settings[one.name].makes(name)]
+        if asking:
+            reason = features.why_not("geoip" if name == "asn" else name)
+            which = ", ".join(asking[:5]) + (f" and {len(asking) - 5} more" if len(asking) > 5 else "")
+            message = f"enrichment {name} is left out for {which}: {reason}"
+            found.append(Problem(message, severity=Severity.WARNING, code="enrichment"))
+    return found
 
 
 def brought_artifacts(pack: Pack) -> list[Artifact]:

@@ -27,7 +27,16 @@ from rich.table import Table
 from sigmawatch import engine
 from sigmawatch.bundle import traits_of
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect, url_path
-from sigmawatch.datasets import artifacts, base_artifacts, load_datasets, samples
+from sigmawatch.datasets import (
+    DatasetSettings,
+    artifacts,
+    base_artifacts,
+    load_datasets,
+    samples,
+    with_enrichments,
+)
+from sigmawatch.datasets.derive import ENRICHMENTS
+from sigmawatch.datasets.threat_intel import Indicator, threat_intel_artifact
 from sigmawatch.deploy.kinds import all_kinds
 
 if TYPE_CHECKING:
@@ -74,6 +83,13 @@ def main() -> int:
         help="lines before, in which scripts get compiled [default: 160000]",
     )
     parser.add_argument("--engine", choices=["opensearch", "elasticsearch"], default="opensearch")
+    parser.add_argument(
+        "--enrich",
+        action="append",
+        default=[],
+        choices=[name for name, default in ENRICHMENTS.items() if not default],
+        help="make this, too, of lines with public addresses; may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="print figures for machines")
     options = parser.parse_args()
     datasets = load_datasets(ROOT)
@@ -83,10 +99,7 @@ def main() -> int:
     chosen = [dataset for dataset in datasets if not options.dataset or dataset.name in options.dataset]
     with engine.temporary(engine.Engine(options.engine), heap="1g", steady=True) as node:
         with connect(ConnectionSettings(node.url)) as cluster:
-            found = [
-                _measure(node, cluster, dataset, options.documents, options.rounds, options.warm_up)
-                for dataset in chosen
-            ]
+            found = [_measure(node, cluster, dataset, options) for dataset in chosen]
         result = {
             "date": datetime.now(UTC).date().isoformat(),
             "engine": f"{node.engine} {node.version}",
@@ -103,14 +116,14 @@ def main() -> int:
     return 0
 
 
-def _measure(
-    node: engine.Node, cluster: Cluster, dataset: Dataset, count: int, rounds: int, warm_up: int
-) -> Measured:
-    made = _install(cluster, dataset)
+def _measure(node: engine.Node, cluster: Cluster, dataset: Dataset, options: argparse.Namespace) -> Measured:
+    count, rounds, warm_up = options.documents, options.rounds, options.warm_up
+    made = _install(cluster, dataset, DatasetSettings(enrich=dict.fromkeys(options.enrich, True)))
+    vary = _abroad if options.enrich else _varied
     pick = random.Random(dataset.name)  # noqa: S311  # the same lines every time
     given = list(_usual(dataset))
     try:
-        lines = [_varied(pick, pick.choice(given)) for _ in range(count)]
+        lines = [vary(pick, pick.choice(given)) for _ in range(count)]
         finished = _finished(cluster, dataset, lines)
         for number in range(-(-warm_up // count)):
             _index(node, cluster, dataset.data_stream(RAW), lines, "")
@@ -160,11 +173,35 @@ def _varied(pick: random.Random, document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _install(cluster: Cluster, dataset: Dataset) -> list[Artifact]:
+def _abroad(pick: random.Random, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document with addresses from all over the world, as many as a busy server sees in an hour."""
+    line = document.get("message")
+    if not isinstance(line, str):
+        return dict(document)
+    return {**document, "message": _ADDRESS.sub(lambda _: _public(pick.randrange(5000)), line)}
+
+
+def _public(number: int) -> str:
+    bits = random.Random(number)  # noqa: S311  # the same addresses every time
+    return f"{bits.randrange(11, 100)}.{bits.randrange(256)}.{bits.randrange(256)}.{bits.randrange(1, 255)}"
+
+
+def _indicators() -> Artifact:
+    """Return the pipeline with a list of usual size, of which few of the addresses are."""
+    listed = [Indicator("network", f"{_public(number)}/32") for number in range(4990, 10_000)]
+    named = [Indicator("domain", f"host{number}.example.net") for number in range(5_000)]
+    return threat_intel_artifact([*listed, *named])
+
+
+def _install(cluster: Cluster, dataset: Dataset, settings: DatasetSettings) -> list[Artifact]:
     traits = traits_of(cluster.features())
     made = base_artifacts(traits)
+    if settings.makes("threat_intel"):
+        made.append(_indicators())
+    dataset = with_enrichments(dataset, settings.build_options())
     for namespace in (RAW, FINISHED):
-        made += [one for one in artifacts(dataset, namespace=namespace, traits=traits) if one not in made]
+        found = artifacts(dataset, namespace=namespace, traits=traits, settings=settings)
+        made += [one for one in found if one not in made]
     kinds = all_kinds()
     for artifact in made:
         kinds[artifact.kind].write(cluster, artifact.id, dict(artifact.body))

@@ -175,4 +175,4 @@ def test_enrichments_can_be_chosen(server: Server, tmp_path: Path) -> None:
         assert found["url"] == {"domain": "www.example.co.uk", **expected}
     assert "public_suffixes" not in str(build_pipeline(dataset, options={"enrich": []}))
     with pytest.raises(UsageError):
-        build_pipeline(dataset, options={"enrich": ["geoip"]})
+        build_pipeline(dataset, options={"enrich": ["geo"]})

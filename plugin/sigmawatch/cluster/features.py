@@ -39,6 +39,10 @@ class Features:
     has_constant_keyword: bool
     has_match_only_text: bool
     has_scaled_float: bool
+    has_geoip: bool = False
+    """The geoip processor; also its databases, where the engine brings them along instead of fetching them."""
+    has_user_agent: bool = False
+    """The user_agent processor."""
     licence: str = ""
     """Type of the Elastic licence (`basic`, `trial`, `platinum`, …), empty where there is none."""
     processors: frozenset[str] = frozenset()
@@ -70,6 +74,7 @@ def probe(cluster: Cluster) -> Features:
             reasons[name] = reason
         return not reason
 
+    processors = _processors(cluster)
     return Features(
         has_watcher=note("watcher", _no_watcher(cluster, xpack, licence)),
         has_data_streams=note("data_streams", _no_data_streams(cluster)),
@@ -81,7 +86,9 @@ def probe(cluster: Cluster) -> Features:
         has_match_only_text="match_only_text" not in refused,
         has_scaled_float="scaled_float" not in refused,
         licence=licence,
-        processors=_processors(cluster),
+        has_geoip=note("geoip", _no_processor(cluster, processors, "geoip") or _no_databases(cluster)),
+        has_user_agent=note("user_agent", _no_processor(cluster, processors, "user_agent")),
+        processors=processors,
         reasons=reasons,
     )
 
@@ -176,6 +183,26 @@ def _takes(cluster: Cluster, types: tuple[str, ...]) -> bool:
     except ResponseError as error:
         return error.status == 403
     return True
+
+
+def _no_processor(cluster: Cluster, processors: frozenset[str], name: str) -> str:
+    # A cluster that does not tell its processors (403) may have it: the real request says so, or not.
+    return f"{cluster.info} has no ingest processor {name}" if processors and name not in processors else ""
+
+
+def _no_databases(cluster: Cluster) -> str:
+    """Return why OpenSearch has no databases for geoip; Elasticsearch fetches them when a pipeline asks for them."""
+    if cluster.info.distribution == "elasticsearch":
+        return ""
+    look = {"field": "ip", "ignore_missing": True}
+    asn = {**look, "target_field": "as", "database_file": "GeoLite2-ASN.mmdb"}
+    body = {"pipeline": {"processors": [{"geoip": look}, {"geoip": asn}]}, "docs": [{"_source": {}}]}
+    try:
+        cluster.request("POST", "/_ingest/pipeline/_simulate", body)
+    except ResponseError as error:
+        if error.status != 403:
+            return f"{cluster.info} has no databases for geoip: {error.reason}"
+    return ""
 
 
 def _processors(cluster: Cluster) -> frozenset[str]:

@@ -141,7 +141,7 @@ def dataset_settings(
         found[name] = DatasetSettings(
             enabled=whole.enabled is not False,
             options={option: value for option, value in whole.options.items() if option in has},
-            enrich=whole.enrich if "enrich" in has else {},
+            enrich=whole.enrich,
         )
         problems += _unbuildable(dataset, found[name], whole)
     if problems:

@@ -31,7 +31,7 @@ VARIABLE = "SIGMAWATCH_CONFIG"
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SPACE = re.compile(r"[a-z0-9_-]+", re.ASCII)  # Kibana: "URL identifier" of a space
-_CONTENT = ("placeholders", "rules", "exclusions", "datasets")
+_CONTENT = ("placeholders", "rules", "exclusions", "datasets", "threat_intel")
 _TOP = (*_CONTENT, "environments")
 _KEYS = ("url", "auth", "tls", "timeout", "namespace", "live_types", "target", "kibana", *_CONTENT)
 _LOGINS = ("api_key", "bearer", "username", "password")
@@ -72,8 +72,9 @@ def load_configuration(path: Path) -> Configuration:
             path,
             _placeholders(reader),
             rules=read_tunings(reader),
-            exclusions=_exclusions(reader, folder),
+            exclusions=_existing_paths(reader, "exclusions", folder),
             datasets=read_datasets(reader),
+            indicators=_indicators(reader, folder),
         )
         found = replace(site, environments=_environments(reader, folder, site.everywhere))
     if problems:
@@ -108,14 +109,22 @@ def _value(reader: Reader) -> str:
     return reader.as_text()
 
 
-def _exclusions(reader: Reader, folder: Path) -> tuple[Path, ...]:
-    """Read `exclusions`: files or folders with Sigma filters, relative to the configuration."""
-    member = reader.get("exclusions")
+def _indicators(reader: Reader, folder: Path) -> tuple[Path, ...]:
+    """Read `threat_intel: {indicators: …}`."""
+    member = reader.get("threat_intel")
+    if member is None or not member.is_mapping(("indicators",)):
+        return ()
+    return _existing_paths(member, "indicators", folder)
+
+
+def _existing_paths(reader: Reader, key: str, folder: Path) -> tuple[Path, ...]:
+    """Read files or folders, relative to the configuration."""
+    member = reader.get(key)
     found: list[Path] = []
     for each in member.elements() if member is not None else ():
         text = each.as_text()
         if text and not _path(folder, text).exists():
-            each.problem(f"exclusions: {text} does not exist")
+            each.problem(f"{key}: {text} does not exist")
         elif text:
             found.append(_path(folder, text))
     return tuple(found)
@@ -154,8 +163,9 @@ def _environment(name: str, reader: Reader, folder: Path, site: Environment) -> 
         kibana=_kibana(reader),
         placeholders={**site.placeholders, **_placeholders(reader)},
         rules=merged(site.rules, read_tunings(reader)),
-        exclusions=(*site.exclusions, *_exclusions(reader, folder)),
+        exclusions=(*site.exclusions, *_existing_paths(reader, "exclusions", folder)),
         datasets=merged_datasets(site.datasets, read_datasets(reader)),
+        indicators=(*site.indicators, *_indicators(reader, folder)),
     )
 
 

@@ -97,6 +97,8 @@ class Environment:
     """Files and folders with Sigma filters: those of the whole site and the environment's own."""
     datasets: Mapping[str, DatasetTuning] = field(default_factory=dict)
     """What is different about datasets, by name or glob: as for placeholders."""
+    indicators: tuple[Path, ...] = ()
+    """Lists of indicators of compromise, and folders with such: as for exclusions."""
 
     def connection(self, environ: Mapping[str, str] | None = None) -> ConnectionSettings:
         """Return how to reach the cluster; secrets are read now. Raises UsageError when one is missing.
@@ -142,6 +144,7 @@ class Configuration:
     rules: Mapping[str, RuleTuning] = field(default_factory=dict)
     exclusions: tuple[Path, ...] = ()
     datasets: Mapping[str, DatasetTuning] = field(default_factory=dict)
+    indicators: tuple[Path, ...] = ()
 
     @property
     def everywhere(self) -> Environment:
@@ -152,6 +155,7 @@ class Configuration:
             rules=self.rules,
             exclusions=self.exclusions,
             datasets=self.datasets,
+            indicators=self.indicators,
         )
 
     def environment(self, name: str) -> Environment:

@@ -6,6 +6,7 @@ script, painless/  writing Painless, and the functions that every script may use
 parsers/           how a line is taken apart: one module a kind
 values, structured how raw values become fields; those that are objects or lists
 derive             what follows from several fields
+enrich             what is added to events beyond what they say
 writing            what types of value write alike
 mapping            which raw value goes where
 load               a folder to a `Dataset`, with every problem in it
@@ -17,6 +18,7 @@ check              samples against an engine
 
 from __future__ import annotations
 
+from sigmawatch.datasets.enrich import with_enrichments
 from sigmawatch.datasets.load import base_fields, load_dataset, load_datasets, samples
 from sigmawatch.datasets.model import Dataset, FieldInfo, Sample
 from sigmawatch.datasets.parsers.columns import FORMAT_FIELD
@@ -40,5 +42,6 @@ __all__ = [
     "load_datasets",
     "mapping_of",
     "samples",
+    "with_enrichments",
     "without_hook",
 ]

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
     from sigmawatch.datasets.script import Script
 
-__all__ = ["DERIVATIONS", "PRIVATE_NETWORKS", "Derivation", "network_table", "related", "write_related"]
+__all__ = [
+    "DERIVATIONS",
+    "ENRICHMENTS",
+    "PRIVATE_NETWORKS",
+    "Derivation",
+    "network_table",
+    "related",
+    "wanted",
+    "write_related",
+]
 
 PRIVATE_NETWORKS = (
     "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",  # RFC 1918
@@ -42,6 +51,8 @@ class Derivation:
 
 
 def _direction(script: Script, options: Mapping[str, Any]) -> str:
+    if not wanted(options, "direction"):
+        return ""
     networks = script.table("networks", network_table(options.get("networks") or PRIVATE_NETWORKS))
     return f"""\
   def sourceIp = {script.get("source.ip")};
@@ -138,14 +149,25 @@ def _roles(script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG001  
 """
 
 
-ENRICHMENTS = ("registered_domain", "community_id")
-"""Names of the option `enrich`: derivations that cost more than a few copies, all of them made by default."""
+ENRICHMENTS: Mapping[str, bool] = {
+    "direction": True,
+    "registered_domain": True,
+    "community_id": True,
+    "geoip": False,
+    "asn": False,
+    "user_agent": False,
+    "threat_intel": False,
+}
+"""What the option `enrich` may name -> whether it is made where that option is not given. Those that are made cost a
+few microseconds an event together; the others more, or they need something of the engine or of the site."""
 
 
-def _wanted(options: Mapping[str, Any], name: str) -> bool:
+def wanted(options: Mapping[str, Any], name: str) -> bool:
     """Return whether an enrichment is wanted. Raises UsageError for names that are none."""
-    wanted = options.get("enrich", ENRICHMENTS)
-    names = [wanted] if isinstance(wanted, str) else list(wanted or ())
+    given = options.get("enrich")
+    if given is None:
+        return ENRICHMENTS[name]
+    names = [given] if isinstance(given, str) else list(given)
     for element in names:
         if element not in ENRICHMENTS:
             raise UsageError(
@@ -158,7 +180,7 @@ def _registered_domain(parent: str, member: str) -> Derivation:
     """Return the derivation of the parts of a host name that stands in a member of an object."""
 
     def write(script: Script, options: Mapping[str, Any]) -> str:
-        if not _wanted(options, "registered_domain"):
+        if not wanted(options, "registered_domain"):
             return ""
         table = script.table("public_suffixes", suffix_table())
         name = script.get(f"{parent}.{member}")
@@ -175,7 +197,7 @@ _TRANSPORTS = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "icmp6": 58, "sc
 
 def _community_id(script: Script, options: Mapping[str, Any]) -> str:
     """Write the Community ID; the ports of ICMP are the raw values `icmp-type` and `icmp-code`."""
-    if not _wanted(options, "community_id"):
+    if not wanted(options, "community_id"):
         return ""
     numbers = script.table("transports", _TRANSPORTS)
     raw = script.slots
@@ -218,7 +240,7 @@ def _http_outcome(script: Script, options: Mapping[str, Any]) -> str:  # noqa: A
 
 DERIVATIONS: Mapping[str, Derivation] = {
     "network_direction": Derivation(
-        ("source.ip", "destination.ip"), ("network.direction",), _direction, options=("networks",)
+        ("source.ip", "destination.ip"), ("network.direction",), _direction, options=("networks", "enrich")
     ),
     "network_type": Derivation(("source.ip",), ("network.type",), _ip_version),
     "network_totals": Derivation(

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.derive import DERIVATIONS, write_related
+from sigmawatch.datasets.enrich import LOOKUP, lookup_processors, note_lookups
 from sigmawatch.datasets.load import emitted_fields
 from sigmawatch.datasets.mapping import assignments, write_cases, write_switches
 from sigmawatch.datasets.parsers import TakesParsed, needed_raw_values, parted_values, steps_of
@@ -66,16 +67,16 @@ def options_of(dataset: Dataset) -> frozenset[str]:
     }
     if any(mapping.type == "time" for mapping in dataset.body.mappings):
         known.add("timezone")
-    return frozenset(known)
+    return frozenset({*known, "enrich"})
 
 
 def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the body of a dataset's ingest pipeline.
 
     Options are those of its parsers and derivations: `format` (the order of columns), `timezone` (of stamps that have
-    none), `networks` (what is inside, as CIDR), `enrich` (which of the costlier derivations to make). Raises
-    UsageError for an option that the dataset does not have or a value that makes no sense, ContentError when the
-    script becomes larger than engines accept.
+    none), `networks` (what is inside, as CIDR), and `enrich` (which of `ENRICHMENTS` to make). Raises UsageError for an
+    option that the dataset does not have or a value that makes no sense, ContentError when the script becomes larger
+    than engines accept.
     """
     options = dict(options or {})
     known = options_of(dataset)
@@ -108,6 +109,7 @@ def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None
     ]
     if any(parser.drops for parser in dataset.body.parsers):
         processors.append({"drop": {"tag": "header", "if": "ctx._drop != null"}})
+    processors += lookup_processors(dataset, options)
     hook_failed = [_append_error(f"pipeline {hook_id(dataset)} failed")]
     processors.append({"pipeline": {**hook, "on_failure": hook_failed}})
     return {
@@ -177,6 +179,7 @@ _RESCUE = """\
 String now = Instant.ofEpochMilli(System.currentTimeMillis()).toString();
 if (!(ctx.event instanceof Map)) { ctx.event = new HashMap(); }
 if (ctx.event.ingested == null) { ctx.event.ingested = now; }
+ctx.remove('_lookup');
 boolean usable = false;
 try {
   usable = ZonedDateTime.parse(ctx['@timestamp'].toString()).toInstant().toEpochMilli() >= 0L;
@@ -223,6 +226,10 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     emitted = {field: dataset.fields[field] for field in emitted_fields(body) if field in dataset.fields}
     # After the fields, so that what a document already had is related too.
     derived += write_related(script, emitted)
+    script.single = True
+    lookups = note_lookups(dataset, script, options)
+    script.single = False
+    derived += lookups
     header, required, fields, last = (
         "".join(f"  {call}\n" for call in _functions(script, name, statements))
         for name, statements in (*written.items(), ("derived", [times + derived]))
@@ -234,6 +241,8 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     drops = any(parser.drops for parser in body.parsers)
     # A mark of our own that is not for a shipper to set.
     forget = "ctx.remove('_drop');\n" if drops else ""
+    if lookups:
+        forget += f"ctx.remove({literal(LOOKUP)});\n"
     keep_message = f"ctx.remove({message});"
     if body.message == "text":
         keep_message = (

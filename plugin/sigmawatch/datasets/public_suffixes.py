@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["compact", "suffix_table"]
+__all__ = ["compact", "is_public_suffix", "suffix_table"]
 
 
 def compact(rules: Iterable[str]) -> Mapping[str, str]:
@@ -57,3 +57,19 @@ def suffix_table() -> Mapping[str, str]:
         rest, _, labels = line.partition(" ")
         table.update(_by_letter(rest, labels))
     return table
+
+
+@cache
+def _suffixes() -> Mapping[str, str]:
+    text = Path(__file__).with_name("public_suffixes.txt").read_text(encoding="utf-8")
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    return {rest: labels for rest, _, labels in (line.partition(" ") for line in lines)}
+
+
+def is_public_suffix(name: str) -> bool:
+    """Return whether anybody may register a name right below this one (in small letters)."""
+    label, _, rest = name.partition(".")
+    if not rest:
+        return True
+    labels = _suffixes().get(rest, "")
+    return f"|{label}|" in labels or ("|*|" in labels and f"|!{label}|" not in labels)

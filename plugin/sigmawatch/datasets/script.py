@@ -39,7 +39,14 @@ IN_ELEMENT = " > "
 TEXT_TYPES = frozenset({"keyword", "wildcard", "match_only_text", "constant_keyword"})
 """Mapping types that take any text."""
 
-_KINDS = {"ip": "ip", "date": "date", "flattened": "object", "nested": "object", "object": "object"}
+_KINDS = {
+    "ip": "ip",
+    "date": "date",
+    "flattened": "object",
+    "nested": "object",
+    "object": "object",
+    "geo_point": "object",
+}
 """Mapping type -> what `admit` is to look at, where that is not just whether the value is no object."""
 
 _FUNCTION = re.compile(r"^[A-Za-z][\w\[\]]* (\w+)\([^)]*\) \{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
@@ -280,6 +287,15 @@ class Script:
         """Return the whole source: the functions that `main` needs, then `main`."""
         self._functions["open"] = self._open()
         self._functions["close"] = self._close()
+        count = len(self._slots)
+        size = f"String[] f = new String[{count}];\ndef[] r = new def[{count if self.lists else 0}];\n"
+        return "".join(self._needed(main)) + size + main
+
+    def library_text(self, main: str) -> str:
+        """Return the whole source of a script that has no slots and opens no objects."""
+        return "".join(self._needed(main)) + main
+
+    def _needed(self, main: str) -> list[str]:
         known = {**_library(), **self._functions}
         needed: set[str] = set()
         waiting = [main]
@@ -288,10 +304,7 @@ class Script:
                 if name in known and name not in needed:
                     needed.add(name)
                     waiting.append(known[name])
-        functions = [known[name] for name in known if name in needed]
-        count = len(self._slots)
-        size = f"String[] f = new String[{count}];\ndef[] r = new def[{count if self.lists else 0}];\n"
-        return "".join(functions) + size + main
+        return [known[name] for name in known if name in needed]
 
     def _open(self) -> str:
         lines = [f"  Map[] o = new Map[{len(self._objects)}];", "  o[0] = d;"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sigmawatch.datasets.derive import ENRICHMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 __all__ = ["ENRICHMENTS", "DatasetSettings"]
 
@@ -27,9 +27,13 @@ class DatasetSettings:
     enrich: Mapping[str, bool] = field(default_factory=dict)
     """Enrichments that are switched on or off; the others are as they are by default."""
 
-    def build_options(self) -> Mapping[str, Any]:
-        """Return what `build_pipeline` is to be given."""
+    def makes(self, enrichment: str) -> bool:
+        """Return whether an enrichment is wanted."""
+        return self.enrich.get(enrichment, ENRICHMENTS[enrichment])
+
+    def build_options(self, *, without: Collection[str] = ()) -> Mapping[str, Any]:
+        """Return what `build_pipeline` is to be given. `without`: enrichments that an engine cannot make."""
         if not self.enrich:
             return self.options
-        wanted = [name for name in ENRICHMENTS if self.enrich.get(name, True)]
-        return {**self.options, "enrich": wanted}
+        made = [name for name in ENRICHMENTS if self.makes(name) and name not in without]
+        return {**self.options, "enrich": made}

@@ -6,10 +6,11 @@ address are ignored (and kept in the document), and texts beyond what Lucene tak
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.artifact import Artifact, ArtifactKey
+from sigmawatch.datasets.enrich import THREAT_INTEL
 from sigmawatch.datasets.load import base_fields
 from sigmawatch.datasets.pipeline import build_pipeline, hook_id
 from sigmawatch.datasets.settings import DatasetSettings
@@ -55,6 +56,8 @@ class EngineTraits:
     has_constant_keyword: bool = True
     has_scaled_float: bool = True
     has_data_streams: bool = True
+    lacks: frozenset[str] = frozenset()
+    """Enrichments that it has no processor for."""
 
 
 ELASTICSEARCH = EngineTraits()
@@ -155,10 +158,13 @@ def artifacts(
     pipeline = Artifact(
         "ingest_pipeline",
         name,
-        build_pipeline(dataset, options=settings.build_options()),
+        build_pipeline(dataset, options=settings.build_options(without=traits.lacks)),
         depends_on=(hook.key,),
         source=source,
     )
+    if settings.makes("threat_intel"):
+        needs = (*pipeline.depends_on, ArtifactKey("ingest_pipeline", THREAT_INTEL))
+        pipeline = replace(pipeline, depends_on=needs)
     own = Artifact(
         "component_template",
         name,

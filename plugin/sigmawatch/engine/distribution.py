@@ -83,6 +83,7 @@ _OPENSEARCH = Distribution(
         "lib/",
         "agent/opensearch-agent-bootstrap-",
         "modules/ingest-common/",
+        "modules/ingest-geoip/",
         "modules/ingest-user-agent/",
         "modules/lang-mustache/",
         "modules/lang-painless/",
@@ -93,6 +94,7 @@ _OPENSEARCH = Distribution(
         "modules/transport-netty4/",
     ),
     drop=("lib/tools/",),
+    revision=2,
 )
 
 _ELASTICSEARCH_KEEP = ("LICENSE.txt", "NOTICE.txt", "lib/", "modules/")

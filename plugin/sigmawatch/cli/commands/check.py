@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sigmawatch.bundle import compile_context
+from sigmawatch.bundle import as_enriched, compile_context, indicator_artifacts
 from sigmawatch.cli.content import datasets_around, pack_roots, rules_at, tests_at, untested, within
 from sigmawatch.cli.findings import findings_in
 from sigmawatch.cli.options import (
@@ -72,7 +72,7 @@ def command(
     # The checks look at rules as they were written, which compiling changes: they get rules of their own.
     rules = load_rules(files)
     problems += findings_in(rules.rules)
-    context = compile_context(datasets, placeholders=site.placeholders)
+    context = compile_context(_with_enrichments(site, datasets), placeholders=site.placeholders)
     compiled = compile_files(files, context, cache=plan_cache(no_cache=no_cache))
     problems += compiled.problems
     problems += _about_datasets(site, datasets, compiled)
@@ -93,13 +93,23 @@ def command(
         sys.exit(1)
 
 
+def _with_enrichments(site: Environment, datasets: list[Dataset]) -> list[Dataset]:
+    """Return the datasets with the fields that a site has added to their events."""
+    try:
+        return as_enriched(site, datasets)
+    except ContentError:  # told with the other mistakes
+        return datasets
+
+
 def _about_datasets(site: Environment, datasets: list[Dataset], compiled: Compiled) -> list[Problem]:
     """Return what is wrong with what a site wants of datasets, and which rules those miss that are switched off."""
     try:
         settings = dataset_settings(site.datasets, datasets)
+        warnings = indicator_artifacts(site, settings.values())[1]
     except ContentError as error:
         return list(error.problems)
-    return needing_only([one for one in datasets if not settings[one.name].enabled], compiled)[1]
+    off = [one for one in datasets if not settings[one.name].enabled]
+    return [*warnings, *needing_only(off, compiled)[1]]
 
 
 def _report(problems: list[Problem], rules: int, output_format: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from sigmawatch.bundle import compile_context, known_datasets
+from sigmawatch.bundle import as_enriched, compile_context, known_datasets
 from sigmawatch.cli.content import datasets_around, pack_roots, rules_at
 from sigmawatch.cli.options import (
     cache_option,
@@ -21,8 +21,8 @@ from sigmawatch.cli.options import (
     open_cluster,
     open_pack,
     pack_option,
-    placeholders,
     plan_cache,
+    site_of,
 )
 from sigmawatch.cli.terminal import counted, errors, print_problems
 from sigmawatch.compile.files import compile_files
@@ -104,9 +104,10 @@ def command(
         datasets = datasets_around(paths)
         files = rules_at(paths)
         roots = pack_roots(paths)
+    site = site_of(config_path, environment, roots)
     context = compile_context(
-        datasets,
-        placeholders=placeholders(config_path, environment, roots),
+        as_enriched(site, datasets),
+        placeholders=site.placeholders,
         overrides=_live_types(live_pattern, connection),
     )
     compiled = compile_files(files, context, cache=plan_cache(no_cache=no_cache))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
-from sigmawatch.bundle import choose_target, compile_pack, known_datasets
+from sigmawatch.bundle import choose_target, compile_pack, known_datasets, unmade_enrichments
 from sigmawatch.cli.options import (
     cluster_options,
     format_option,
@@ -18,6 +18,7 @@ from sigmawatch.cli.options import (
     site_of,
 )
 from sigmawatch.cli.terminal import counted, print_json, results
+from sigmawatch.config import dataset_settings
 from sigmawatch.doctor import Finding, Verdict, check_privileges, check_rules, check_surroundings
 from sigmawatch.errors import TargetUnavailable
 from sigmawatch.render.target import Target
@@ -109,6 +110,8 @@ def _examined(
     for dataset in known_datasets(own):
         types |= dataset.fields
     found += _blinded(compiled)
+    unmade = unmade_enrichments(own, dataset_settings(site.datasets, known_datasets(own)), cluster.features())
+    found += [Finding("enrichments", Verdict.WARNING, one.message) for one in unmade]
     found += check_rules(cluster, compiled.plans, types)
     return found
 
