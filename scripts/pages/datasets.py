@@ -39,7 +39,7 @@ GROUPS = {
 """First part of a dataset's name -> what the group is called; others are called by that part."""
 
 SWITCHES = {
-    "enrich": "the costlier derivations, such as the registered domain or the community id",
+    "enrich": "what is added to its events (`docs/enrichment.md`)",
     "format": "the order of columns, where a log's format is its owner's choice",
     "networks": "what is inside, for `network.direction`",
     "timezone": "of stamps that have none",
