@@ -40,6 +40,15 @@ CLOUD_ARMOR: dict[str, Any] = {
     },
 }  # fmt: skip
 
+AWS_FIREWALL: dict[str, Any] = {
+    "firewall_name": "egress", "availability_zone": "eu-central-1a", "event_timestamp": "1772532930",
+    "event": {
+        "timestamp": "2026-03-03T10:15:30.123456+0000", "event_type": "alert", "src_ip": "10.0.1.5", "src_port": 51234,
+        "dest_ip": "203.0.113.80", "dest_port": 445, "proto": "TCP",
+        "alert": {"action": "blocked", "signature_id": 1, "rev": 1, "signature": "SMB to the internet", "severity": 1},
+    },
+}  # fmt: skip
+
 CASES: dict[str, tuple[str, str, str, str, str]] = {
     "a word of the message": (
         "waf.modsecurity", "product: modsecurity", "'*ModSecurity: Access denied*'",
@@ -68,6 +77,15 @@ CASES: dict[str, tuple[str, str, str, str, str]] = {
     "an injection in a request to Google's load balancer": (
         "lb.gcp", "category: webserver", "{cs-method: GET, cs-uri-query|contains: '%20union%20select%20', sc-status: 403}",
         json.dumps(CLOUD_ARMOR), json.dumps({**CLOUD_ARMOR, "httpRequest": {"requestMethod": "GET", "status": 403}}),
+    ),
+    "what AWS Network Firewall denied": (
+        "firewall.aws_network", "category: firewall", "{dst_port: 445, event.type: denied}",
+        json.dumps(AWS_FIREWALL),
+        json.dumps({**AWS_FIREWALL, "event": {**AWS_FIREWALL["event"], "alert": {"action": "allowed"}}}),
+    ),
+    "a member of Suricata's event in another envelope": (
+        "firewall.aws_network", "product: suricata", "{suricata.eve.alert.signature|startswith: 'SMB to'}",
+        json.dumps(AWS_FIREWALL), json.dumps({**AWS_FIREWALL, "event": {"event_type": "alert"}}),
     ),
 }  # fmt: skip
 """What is found -> dataset, log source and selection of the rule, a line with a match, a line with none."""

@@ -41,7 +41,7 @@ _FIELD = re.compile(r"@?[A-Za-z_][\w-]*(\.[A-Za-z0-9_][\w-]*)*")
 _KEYS = frozenset(
     {
         "name", "title", "description", "module", "logsources", "message", "parse", "set", "fields", "tables",
-        "cases", "switch", "timestamp", "derive", "envelope", "id",
+        "cases", "switch", "timestamp", "derive", "envelope", "id", "extends",
     }
 )  # fmt: skip
 _TYPES = frozenset(
@@ -90,8 +90,12 @@ def load_dataset(folder: Path) -> Dataset:
             hint="small letters, digits, `_`, and at least one point: flow.aws_vpc",
         )
     own = _read_fields(folder / "fields.yml", problems)
-    body = _read_description(reader)
-    _check(reader, body, {**base_fields(), **own})
+    body = described = _read_description(reader)
+    extended = _read_extended(reader, folder)
+    if extended is not None:
+        own = {**extended.field_info, **own}
+        body = described.extending(extended.body)
+    _check(reader, body, described, {**base_fields(), **own})
     _check_folder(folder, problems)
     logsources = _read_logsources(reader)
     envelope, unique = reader.get("envelope"), reader.get("id")
@@ -106,10 +110,35 @@ def load_dataset(folder: Path) -> Dataset:
         body=body,
         envelope=_with_splits(read_envelope(envelope) if envelope else Envelope(), body),
         id=read_id(unique) if unique else (),
+        extends=extended,
     )
     if problems:
         raise ContentError(problems)
     return dataset
+
+
+def _read_extended(reader: Reader, folder: Path) -> Dataset | None:
+    """Load the dataset that a description adds to: one of the same pack, which extends no other itself."""
+    member = reader.get("extends")
+    if member is None:
+        return None
+    name = member.as_text()
+    if (
+        name == folder.name
+        or not _NAME.fullmatch(name)
+        or not (folder.parent / name / "dataset.yml").is_file()
+    ):
+        member.problem(f"extends: there is no other dataset {name!r} beside this one", code="unknown-dataset")
+        return None
+    try:
+        data = yamlfile.load(folder.parent / name / "dataset.yml").data
+        if isinstance(data, dict) and "extends" in data:
+            member.problem(f"extends: {name} extends another dataset itself", hint="extend that one")
+            return None
+        return load_dataset(folder.parent / name)
+    except ContentError:
+        member.problem(f"extends: {name} cannot be loaded", hint=f"sigmawatch check ingest_pipelines/{name}")
+        return None
 
 
 def _with_splits(envelope: Envelope, body: Description) -> Envelope:
@@ -243,20 +272,25 @@ def emitted_fields(body: Description) -> Mapping[str, FieldMapping | None]:
     return found
 
 
-def _check(reader: Reader, body: Description, declared: Mapping[str, FieldInfo]) -> None:
-    """Check what a description says against itself, the declared fields, and ECS."""
+def _check(
+    reader: Reader, body: Description, described: Description, declared: Mapping[str, FieldInfo]
+) -> None:
+    """Check what a description says against itself, the declared fields, and ECS.
+
+    `described` is what the file says, `body` that with what it extends.
+    """
     _check_mappings(reader, body, declared)
-    for index, case in enumerate(body.cases):
+    for index, case in enumerate(described.cases):
         _check_condition(_element(reader.at("cases"), index), case.when, body)
     emitted = emitted_fields(body)
-    for index, switch in enumerate(body.switches):
+    for index, switch in enumerate(described.switches):
         if switch.by not in emitted and body.why_no_raw(switch.by):
             _element(reader.at("switch"), index).problem(
                 f"no parser finds a raw value {switch.by!r}, and nothing emits such a field",
                 code="unknown-raw",
             )
     steps = reader.get("parse")
-    for index, parser in enumerate(body.parsers):
+    for index, parser in enumerate(described.parsers):
         if steps is None:
             continue
         if isinstance(parser, Conditional):

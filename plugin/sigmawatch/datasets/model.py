@@ -53,6 +53,25 @@ class Description:
     derive: tuple[str, ...]
     """Names of the derivations."""
 
+    def extending(self, other: Description) -> Description:
+        """Return another description with this one's additions.
+
+        What is a list is appended, and a mapping of a raw value or a fixed value takes the other's place.
+        """
+        replaced = {mapping.raw for mapping in self.own}
+        return Description(
+            module=self.module,
+            message=self.message,
+            parsers=self.parsers,
+            set={**other.set, **self.set},
+            own=(*(mapping for mapping in other.own if mapping.raw not in replaced), *self.own),
+            tables={**other.tables, **self.tables},
+            cases=(*other.cases, *self.cases),
+            switches=(*other.switches, *self.switches),
+            timestamp=self.timestamp or other.timestamp,
+            derive=tuple(dict.fromkeys((*other.derive, *self.derive))),
+        )
+
     @property
     def mappings(self) -> tuple[FieldMapping, ...]:
         """What becomes of all raw values, those that the parsers know themselves first."""
@@ -136,6 +155,8 @@ class Dataset:
     """What its events come in."""
     id: tuple[tuple[Way, ...], ...] = ()
     """Ways to the values that make an event unique, each with its alternatives; empty: its log has none."""
+    extends: Dataset | None = field(default=None, repr=False)
+    """The dataset that its description adds to."""
 
     @property
     def pipeline_id(self) -> str:
