@@ -504,6 +504,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "ip": Converted(frozenset({"ip", "keyword"}), "ip(v)", complaint="no IP address"),
     "fingerprint": Converted(_TEXTS, "v.replace(':', '').toUpperCase()"),
     "mail_address": Converted(_TEXTS, "mailAddress(v)"),
+    "trimmed": Converted(_TEXTS, "v.trim().isEmpty() ? null : v.trim()"),
     "last_part": Converted(_TEXTS, "lastPart(v)"),
     "dns_records": DnsRecords(),
     "dns_data": Converted(_TEXTS, "v.length() > 1 && v.endsWith('.') ? v.substring(0, v.length() - 1) : v"),
