@@ -37,7 +37,8 @@ def junit_xml(results: Sequence[TestResult]) -> str:
             case.set("file", _clean(str(result.path)))
         if not result.passed:
             failure = ET.SubElement(case, "failure", message=_clean(result.error or ""))
-            failure.text = _clean(f"expected: {result.expected}\ngot: {result.got}")
+            seen = "".join(f"\nevent {number}: {event}" for number, event in enumerate(result.seen, 1))
+            failure.text = _clean(f"expected: {result.expected}\ngot: {result.got}{seen}")
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 

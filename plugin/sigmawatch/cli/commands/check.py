@@ -19,6 +19,7 @@ from sigmawatch.cli.options import (
     plan_cache,
     site_of,
 )
+from sigmawatch.cli.reports import code_quality, sarif
 from sigmawatch.cli.terminal import counted, print_json, print_problems, results
 from sigmawatch.compile.files import compile_files
 from sigmawatch.config import dataset_settings, needing_only
@@ -40,7 +41,7 @@ __all__ = ["command"]
 @click.option("--strict", is_flag=True, help="Warnings fail, too.")
 @configuration_options
 @cache_option
-@format_option("text", "json")
+@format_option("text", "json", "sarif", "codequality")
 def command(
     paths: tuple[Path, ...],
     strict: bool,
@@ -57,6 +58,7 @@ def command(
     \b
     Example:
       sigmawatch check rules/
+      sigmawatch check --format sarif rules/ > check.sarif
     """
     searched = list(paths) or [builtin_pack().root]
     files = rules_at(searched)
@@ -120,6 +122,11 @@ def _report(problems: list[Problem], rules: int, output_format: str) -> None:
             asdict(problem) | {"path": str(problem.path) if problem.path else None} for problem in problems
         ]
         print_json({"problems": shown, "errors": errors, "warnings": warnings})
+        return
+    if output_format in ("sarif", "codequality"):
+        # What was found is in the log of the job, too.
+        print_problems(problems)
+        print_json(sarif(problems) if output_format == "sarif" else code_quality(problems))
         return
     print_problems(problems)
     results().print(
