@@ -73,9 +73,9 @@ class Bundle:
 def bindings_of(datasets: Iterable[Dataset]) -> tuple[Binding, ...]:
     """Return which log sources the datasets serve."""
     return tuple(
-        Binding(dataset.name, dataset.index_pattern, logsource)
+        Binding(dataset.name, dataset.index_pattern, logsource, where)
         for dataset in datasets
-        for logsource in dataset.logsources
+        for logsource, where in zip(dataset.logsources, dataset.scopes, strict=True)
     )
 
 

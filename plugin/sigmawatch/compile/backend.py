@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from sigma.processing.pipeline import ProcessingPipeline
     from sigma.rule import SigmaRule
 
+    from sigmawatch.compile.context import Binding
+
 __all__ = ["DEFAULT_INDICES", "KEYWORD_FIELDS", "QueryBackend"]
 
 _USES_KEYWORDS = "sigmawatch_keywords"
@@ -119,7 +121,7 @@ class QueryBackend(Backend):
         warnings: tuple[str, ...] = ()
         if bindings:
             scope: Query = {"terms": {"event.dataset": [binding.dataset for binding in bindings]}}
-            query = leaves.all_of([scope, query])
+            query = leaves.all_of([scope, *_where(bindings), query])
             deaf = sorted({binding.dataset for binding in bindings} & self.without_message)
             if deaf and state.processing_state.get(_USES_KEYWORDS):
                 warnings = (f"keywords find nothing in {', '.join(deaf)}, which keeps no message",)
@@ -343,6 +345,18 @@ class QueryBackend(Backend):
     convert_correlation_value_median_rule = _correlation
     convert_correlation_extended_temporal_rule = _correlation
     convert_correlation_extended_temporal_ordered_rule = _correlation
+
+
+def _where(bindings: Sequence[Binding]) -> list[Query]:
+    """Return what documents must have where a dataset holds events of other log sources, too."""
+    if not any(binding.where for binding in bindings):
+        return []
+    whole = [binding.dataset for binding in bindings if not binding.where]
+    alternatives: list[Query] = [{"terms": {"event.dataset": whole}}] if whole else []
+    alternatives += [
+        {"terms": {name: list(values)}} for binding in bindings for name, values in binding.where.items()
+    ]
+    return [leaves.any_of(alternatives)]
 
 
 def _spell(rule: SigmaRule) -> str:

@@ -39,6 +39,8 @@ class Binding:
     """Index pattern that holds its documents, e.g. `logs-auth.sshd-*`."""
     logsource: Mapping[str, str]
     """Category, product and service that the dataset's events have, as far as they have any."""
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Field -> values of which the events of this log source have one; empty: all events of the dataset are of it."""
 
     def serves(self, rule: SigmaRule) -> bool:
         """Whether everything that the rule asks of its log source is true of this one."""

@@ -76,7 +76,15 @@ def context_digest(context: CompileContext) -> bytes | None:
         return None
     # In the order in which they are given: of datasets that disagree about a field, the last one decides.
     said = [
-        [[binding.dataset, binding.indices, dict(binding.logsource)] for binding in context.bindings],
+        [
+            [
+                binding.dataset,
+                binding.indices,
+                dict(binding.logsource),
+                {name: list(values) for name, values in binding.where.items()},
+            ]
+            for binding in context.bindings
+        ],
         {name: dict(fields) for name, fields in context.datasets.items()},
         dict(context.overrides),
         context.default_indices,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ class BindingTransformation(PreprocessingTransformation):
         asked = (source.category, source.product, source.service)
         serving = self._serving.get(asked)
         if serving is None:
-            serving = [binding for binding in self.bindings if binding.serves(rule)]
+            serving = _joined(binding for binding in self.bindings if binding.serves(rule))
             self._serving[asked] = serving
         if serving:
             super().apply(rule)
@@ -195,6 +195,23 @@ def _translate(item: SigmaDetectionItem, translation: Translation) -> None:
     item.value = [
         value if found is None else found for value, found in zip(item.value, translated, strict=True)
     ]
+
+
+def _joined(bindings: Iterable[Binding]) -> list[Binding]:
+    """Return one binding a dataset, for events of any of the log sources that it serves."""
+    found: dict[str, Binding] = {}
+    for binding in bindings:
+        known = found.get(binding.dataset)
+        where: dict[str, tuple[str, ...]] = dict(binding.where)
+        if known is not None:
+            # All events of the dataset where one of them asks for nothing.
+            where = {
+                name: tuple(dict.fromkeys([*values, *where[name]]))
+                for name, values in known.where.items()
+                if name in where
+            }
+        found[binding.dataset] = replace(binding, where=where)
+    return list(found.values())
 
 
 def bound_datasets(state: Mapping[str, Any]) -> tuple[Binding, ...]:

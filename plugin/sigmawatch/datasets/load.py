@@ -13,7 +13,7 @@ from sigmawatch import yamlfile
 from sigmawatch.datasets.derive import DERIVATIONS
 from sigmawatch.datasets.envelopes import Envelope, read_envelope, read_id
 from sigmawatch.datasets.mapping import read_assignments, read_cases, read_mappings, read_switches
-from sigmawatch.datasets.model import Dataset, Description, FieldInfo, Sample
+from sigmawatch.datasets.model import Dataset, Description, FieldInfo, Part, Parts, Sample
 from sigmawatch.datasets.parsers import (
     Conditional,
     NamesItsValues,
@@ -41,9 +41,12 @@ _FIELD = re.compile(r"@?[A-Za-z_][\w-]*(\.[A-Za-z0-9_][\w-]*)*")
 _KEYS = frozenset(
     {
         "name", "title", "description", "module", "logsources", "message", "parse", "set", "fields", "tables",
-        "cases", "switch", "timestamp", "derive", "envelope", "id", "extends",
+        "cases", "switch", "timestamp", "derive", "envelope", "id", "extends", "parts",
     }
 )  # fmt: skip
+_PART_KEYS = frozenset(
+    {"values", "parse", "set", "fields", "tables", "cases", "switch", "timestamp", "derive", "rest"}
+)
 _TYPES = frozenset(
     {
         "boolean", "constant_keyword", "date", "flattened", "float", "geo_point", "ip", "keyword", "long",
@@ -96,14 +99,18 @@ def load_dataset(folder: Path) -> Dataset:
         own = {**extended.field_info, **own}
         body = described.extending(extended.body)
     _check(reader, body, described, {**base_fields(), **own})
+    for part in described.parts.of if described.parts else ():
+        place = reader.at("parts").at("of").at(part.name)
+        _check_part(place, part, described, {**base_fields(), **own})
     _check_folder(folder, problems)
-    logsources = _read_logsources(reader)
+    served = _read_logsources(reader)
     envelope, unique = reader.get("envelope"), reader.get("id")
     dataset = Dataset(
         name=name,
         title=reader.text("title"),
         description=reader.text("description"),
-        logsources=logsources,
+        logsources=tuple(logsource for logsource, _ in served),
+        scopes=tuple(where for _, where in served),
         folder=folder,
         fields={field: info.type for field, info in {**base_fields(), **own}.items()},
         field_info=own,
@@ -134,6 +141,9 @@ def _read_extended(reader: Reader, folder: Path) -> Dataset | None:
         data = yamlfile.load(folder.parent / name / "dataset.yml").data
         if isinstance(data, dict) and "extends" in data:
             member.problem(f"extends: {name} extends another dataset itself", hint="extend that one")
+            return None
+        if isinstance(data, dict) and "parts" in data:
+            member.problem(f"extends: {name} has parts, which cannot be extended")
             return None
         return load_dataset(folder.parent / name)
     except ContentError:
@@ -214,45 +224,123 @@ def _read_fields(path: Path, problems: list[Problem]) -> Mapping[str, FieldInfo]
     return found
 
 
-def _read_logsources(reader: Reader) -> tuple[Mapping[str, str], ...]:
+def _read_logsources(
+    reader: Reader,
+) -> tuple[tuple[Mapping[str, str], Mapping[str, tuple[str, ...]]], ...]:
+    """Read which log sources a dataset serves, each with the values of fields that its events have of it."""
     listed = reader.get("logsources")
     if listed is None:
         reader.problem("'logsources' is missing", code="missing-key")
         return ()
+    fields = {field for element in listed.elements() for field in element.mapping("where")}
+    if len(fields) > 1:
+        listed.problem(f"'where' names {', '.join(sorted(fields))}; it must be one field for all log sources")
     return tuple(
-        {key: member.as_text() for key, member in element.items()}
+        (
+            {key: member.as_text() for key, member in element.items() if key != "where"},
+            {field: element.at("where").texts(field) for field in element.mapping("where")},
+        )
         for element in listed.elements()
-        if element.is_mapping({"category", "product", "service"})
+        if element.is_mapping({"category", "product", "service", "where"})
     )
 
 
 def _read_description(reader: Reader) -> Description:
-    parse, fields, cases, switch, fixed = (
-        reader.get(key) for key in ("parse", "fields", "cases", "switch", "set")
-    )
+    parse, fixed = reader.get("parse"), reader.get("set")
     if parse is None:
         reader.problem("'parse' is missing", code="missing-key")
-    parsers = read_parsers(parse) if parse else ()
-    own = read_mappings(fields) if fields else ()
     message = reader.text("message", default="remove")
     if message not in ("text", "remove"):
         reader.at("message").problem("message: expected text or remove")
-    tables: dict[str, Mapping[str, str]] = {}
+    nothing = Description(
+        module=reader.text("module"),
+        message=message,
+        parsers=(),
+        set=read_assignments(fixed) if fixed else {},
+        own=(),
+        tables={},
+        cases=(),
+        switches=(),
+        timestamp=(),
+        derive=(),
+    )
+    body = _with(nothing, reader)
+    parts = reader.get("parts")
+    return replace(body, parts=_read_parts(parts, body)) if parts else body
+
+
+def _with(body: Description, reader: Reader) -> Description:
+    """Return a description with what a file or a part of it adds."""
+    parse, fields, cases, switch = (reader.get(key) for key in ("parse", "fields", "cases", "switch"))
+    tables: dict[str, Mapping[str, str]] = dict(body.tables)
     for name in reader.mapping("tables"):
         table = reader.at("tables").at(name)
         if table.is_mapping():
             tables[name] = {key: table.at(key).as_text() for key in table.data}
-    return Description(
-        module=reader.text("module"),
-        message=message,
-        parsers=parsers,
-        set=read_assignments(fixed) if fixed else {},
-        own=own,
+    return replace(
+        body,
+        parsers=(*body.parsers, *(read_parsers(parse) if parse else ())),
+        own=(*body.own, *(read_mappings(fields) if fields else ())),
         tables=tables,
-        cases=read_cases(cases) if cases else (),
-        switches=read_switches(switch) if switch else (),
-        timestamp=reader.texts("timestamp"),
-        derive=reader.texts("derive"),
+        cases=(*body.cases, *(read_cases(cases) if cases else ())),
+        switches=(*body.switches, *(read_switches(switch) if switch else ())),
+        timestamp=(*body.timestamp, *reader.texts("timestamp")),
+        derive=(*body.derive, *reader.texts("derive")),
+    )
+
+
+def _read_parts(reader: Reader, common: Description) -> Parts | None:
+    if not reader.is_mapping({"by", "as", "keys", "otherwise", "of"}):
+        return None
+    name = reader.text("as")
+    of = []
+    taken: dict[str, str] = {}
+    listed = reader.get("of")
+    for part_name, member in listed.items() if listed else ():
+        if not member.is_mapping(_PART_KEYS):
+            continue
+        values = member.texts("values") or (part_name,)
+        for value in values:
+            if taken.setdefault(value, part_name) != part_name:
+                member.problem(f"{value!r} chooses the part {taken[value]!r} already")
+        fixed = member.get("set")
+        of.append(
+            Part(
+                name=part_name,
+                values=values,
+                set=read_assignments(fixed) if fixed else {},
+                rest=_read_rest(member),
+                body=_with(replace(common, told=(name,)), member),
+            )
+        )
+    otherwise = reader.text("otherwise")
+    if otherwise not in {part.name for part in of}:
+        (reader.get("otherwise") or reader).problem(f"there is no part {otherwise!r}")
+    if not reader.texts("by"):
+        reader.problem(
+            "'by' is missing", hint="a raw value that says which part a line is of", code="missing-key"
+        )
+    for raw in reader.texts("by"):
+        if missing := common.why_no_raw(raw):
+            reader.at("by").problem(missing, code="unknown-raw")
+    return Parts(
+        by=reader.texts("by"),
+        name=name,
+        keys={value: reader.at("keys").texts(value) for value in reader.mapping("keys")},
+        otherwise=otherwise,
+        of=tuple(of),
+    )
+
+
+def _read_rest(member: Reader) -> Mapping[str, str]:
+    """Read where a part puts what no mapping names: one object, or one for each value that chooses the part."""
+    rest = member.get("rest")
+    if rest is None:
+        return {}
+    return (
+        {value: inner.as_text() for value, inner in rest.items()}
+        if isinstance(rest.data, dict)
+        else {"": rest.as_text()}
     )
 
 
@@ -269,7 +357,27 @@ def emitted_fields(body: Description) -> Mapping[str, FieldMapping | None]:
     for mapping in body.mappings:
         if mapping.type in VALUE_TYPES:
             found.update(dict.fromkeys(VALUE_TYPES[mapping.type].emits(mapping), mapping))
+    for part in body.parts.of if body.parts else ():
+        found.update(dict.fromkeys(part.set))
+        found.update(emitted_fields(part.body))
     return found
+
+
+def _check_part(place: Reader, part: Part, common: Description, declared: Mapping[str, FieldInfo]) -> None:
+    """Check what a part adds to what is common to all of them."""
+    body = replace(part.body, set=part.set)
+    described = replace(
+        body,
+        parsers=body.parsers[len(common.parsers) :],
+        cases=body.cases[len(common.cases) :],
+        switches=body.switches[len(common.switches) :],
+    )
+    _check(place, body, described, declared)
+    for target in part.rest.values():
+        info = declared.get(target)
+        flattened = info is not None and info.type == "flattened"
+        if not flattened and not any(name.startswith(f"{target}.") for name in declared):
+            place.at("rest").problem(f"{target!r} is no flattened field, and no declared field is below it")
 
 
 def _check(
@@ -282,7 +390,7 @@ def _check(
     _check_mappings(reader, body, declared)
     for index, case in enumerate(described.cases):
         _check_condition(_element(reader.at("cases"), index), case.when, body)
-    emitted = emitted_fields(body)
+    emitted = emitted_fields(replace(body, parts=None))
     for index, switch in enumerate(described.switches):
         if switch.by not in emitted and body.why_no_raw(switch.by):
             _element(reader.at("switch"), index).problem(

@@ -33,7 +33,8 @@ __all__ = [
 LIST_FIELDS = frozenset(
     {
         "event.category", "event.type", "dns.header_flags", "dns.resolved_ip", "host.ip", "host.mac", "observer.ip",
-        "observer.mac", "process.args", "process.parent.args", "rule.author", "tags", "user.roles",
+        "observer.mac", "process.args", "process.parent.args", "rule.author", "tags", "user.roles", "related.hash",
+        "related.hosts", "related.ip", "related.user",
         *(f"threat.{part}.{name}" for part in ("tactic", "technique") for name in ("id", "name", "reference")),
     }
 )  # fmt: skip
@@ -43,7 +44,7 @@ _MAPPING_KEYS = frozenset(
     {
         "to", "type", "table", "otherwise", "bits", "required", "differs_from", "if_absent", "quiet", "unless", "when",
         "join", "decode", "formats", "host", "scheme", "query", "method", "unless_in",
-        "fields", "pairs", "begin", "end",
+        "fields", "pairs", "begin", "end", "beside",
     }
 )  # fmt: skip
 
@@ -111,7 +112,11 @@ class FieldMapping:
     @property
     def takes(self) -> tuple[str, ...]:
         """The raw values that end up in its fields."""
-        return tuple(raw for raw in (self.raw, self.join, self.host, self.scheme, self.query) if raw)
+        return tuple(
+            raw
+            for raw in (self.raw, self.join, self.host, self.scheme, self.query, *self.beside.values())
+            if raw
+        )
 
     @property
     def looks_at(self) -> tuple[str, ...]:
@@ -132,6 +137,8 @@ class FieldMapping:
 
     fields: tuple[FieldMapping, ...] = ()
     """For `objects`: what becomes of the values in each object; their fields stand below `to[]`."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """For `objects`: a raw value of each object -> the list, in the same order, whose element it is."""
     pairs: tuple[str, ...] = ()
     """For `flattened`: the keys of name and value, where it is a list of such pairs."""
 
@@ -251,6 +258,7 @@ def _mapping(raw: str, entry: Reader) -> FieldMapping:
         method=entry.text("method", default=""),
         unless_in={raw: entry.at("unless_in").text(raw) for raw in entry.mapping("unless_in")},
         fields=_element_mappings(raw, to, entry),
+        beside={name: entry.at("beside").text(name) for name in entry.mapping("beside")},
         pairs=pairs,
         begin=entry.text("begin", default=""),
         end=entry.text("end", default=""),

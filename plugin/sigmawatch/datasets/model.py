@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sigmawatch.datasets.mapping import Case, FieldMapping, Switch
     from sigmawatch.datasets.parsers import Parser
 
-__all__ = ["Dataset", "Description", "Event", "FieldInfo", "Sample"]
+__all__ = ["Dataset", "Description", "Event", "FieldInfo", "Part", "Parts", "Sample"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,36 @@ class FieldInfo:
     """Its mapping type, as ECS writes it; what an engine without that type uses instead is for `templates`."""
     description: str = ""
     """What a vendor's own field means; empty for ECS fields."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What becomes of some of the lines of a dataset: a script of its own, which does nothing for the others."""
+
+    name: str
+    values: tuple[str, ...]
+    """Values that choose it."""
+    set: Mapping[str, Any]
+    """Fields with the same value in all its documents."""
+    rest: Mapping[str, str]
+    """Value that chose the part (empty: any) -> the object for what no mapping names, under its own names."""
+    body: Description
+    """What the description says for all parts, and what it says for this one."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a description, of which every line has one."""
+
+    by: tuple[str, ...]
+    """Raw values: the first that chooses a part. What the first of them says is true, the others are only hints."""
+    name: str
+    """The raw value that tells what was chosen by."""
+    keys: Mapping[str, tuple[str, ...]]
+    """Where none does and the first is missing: value -> keys of a record of which one shows that it is such."""
+    otherwise: str
+    """The part of all other lines."""
+    of: tuple[Part, ...]
 
 
 @dataclass(frozen=True)
@@ -52,6 +82,15 @@ class Description:
     """Date fields that are the time of the event, the first that is there; empty: a mapping sets `@timestamp`."""
     derive: tuple[str, ...]
     """Names of the derivations."""
+    parts: Parts | None = None
+    """What holds for some of the lines only, where one script would be larger than engines accept."""
+    told: tuple[str, ...] = ()
+    """Raw values that are known beforehand: of a part, what it was chosen by."""
+
+    @property
+    def bodies(self) -> tuple[Description, ...]:
+        """The description itself, and that of each part."""
+        return (self, *(part.body for part in self.parts.of)) if self.parts else (self,)
 
     def extending(self, other: Description) -> Description:
         """Return another description with this one's additions.
@@ -80,7 +119,8 @@ class Description:
     @property
     def raw_values(self) -> Sequence[str]:
         """Every raw value that some parser may find, each once, as far as their names are known beforehand."""
-        return tuple(dict.fromkeys(name for parser in self.parsers for name in parser.raw_values))
+        found = [name for parser in self.parsers for name in parser.raw_values]
+        return tuple(dict.fromkeys([*found, *self.told, *([self.parts.name] if self.parts else [])]))
 
     @property
     def json_keys(self) -> Sequence[Sequence[Sequence[str]]]:
@@ -95,7 +135,7 @@ class Description:
         """Whether all its events are JSON objects."""
         from sigmawatch.datasets.parsers.json import Json
 
-        return any(isinstance(step, Json) for step in self.parsers)
+        return any(isinstance(step, Json) and step.table is None for step in self.parsers)
 
     @property
     def names_values(self) -> bool:
@@ -144,6 +184,8 @@ class Dataset:
     description: str
     logsources: tuple[Mapping[str, str], ...]
     """The Sigma logsources that it serves, each with some of category, product and service."""
+    scopes: tuple[Mapping[str, tuple[str, ...]], ...]
+    """For each of them the values of fields that its events have; empty: all events of the dataset are of it."""
     folder: Path
     fields: Mapping[str, str]
     """Every field its documents may have -> mapping type, as ECS writes it."""
@@ -184,9 +226,12 @@ class Dataset:
         at a time. The line itself is yielded too; the pipeline drops it. Blank lines are left out. `declared`: a format
         that was declared before the text began.
         """
-        from sigmawatch.datasets.parsers import TakesSeveral, steps_of
+        from sigmawatch.datasets.parsers import DeclaresByLines, TakesSeveral, steps_of
         from sigmawatch.datasets.parsers.columns import FORMAT_FIELD
 
+        by_lines = next(
+            (step for step in steps_of(self.body.parsers) if isinstance(step, DeclaresByLines)), None
+        )
         for record in records(chunks, self.envelope, self.body.json_keys, structured=self.body.is_json):
             document = {**record.context, "message": record.text}
             unique = None
@@ -202,13 +247,17 @@ class Dataset:
                 if several is not None:
                     yield from (Event({**record.context, "message": one}) for one in several)
                     continue
-                header = next(
-                    (found for step in self.body.parsers if (found := step.declared_format(record.text))),
-                    None,
+                header = (
+                    by_lines.declared_after(record.text, declared)
+                    if by_lines is not None
+                    else next(
+                        (found for step in self.body.parsers if (found := step.declared_format(record.text))),
+                        None,
+                    )
                 )
                 if header is not None:
                     declared = header
-                elif declared is not None:
+                elif declared:
                     document[FORMAT_FIELD] = declared
             elif self.id:
                 unique = identity(record.data, self.id)

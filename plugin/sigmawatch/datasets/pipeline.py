@@ -12,13 +12,20 @@ that the columns are others than declared) is an `event.kind: pipeline_error` wi
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.derive import DERIVATIONS, write_related
 from sigmawatch.datasets.enrich import LOOKUP, lookup_processors, note_lookups
 from sigmawatch.datasets.load import emitted_fields
 from sigmawatch.datasets.mapping import assignments, write_cases, write_switches
-from sigmawatch.datasets.parsers import TakesParsed, needed_raw_values, parted_values, steps_of
+from sigmawatch.datasets.parsers import (
+    TakesParsed,
+    TakesParts,
+    needed_raw_values,
+    parted_values,
+    steps_of,
+)
 from sigmawatch.datasets.script import MAX_SOURCE_BYTES, Script, compact, literal
 from sigmawatch.datasets.times import time_zone
 from sigmawatch.datasets.values import write_mapping
@@ -29,7 +36,7 @@ from sigmawatch.errors import ContentError, Problem, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sigmawatch.datasets.model import Dataset
+    from sigmawatch.datasets.model import Dataset, Description, Part, Parts
 
 __all__ = ["MAX_FIELD_PROBLEMS", "build_pipeline", "hook_id", "options_of", "without_hook"]
 
@@ -59,13 +66,14 @@ def options_of(dataset: Dataset) -> frozenset[str]:
     """Return the names of the options that a dataset's pipeline can be built with."""
     known = {
         option
+        for body in dataset.body.bodies
         for options_of_part in (
-            *(parser.options for parser in dataset.body.parsers),
-            *(DERIVATIONS[name].options for name in dataset.body.derive),
+            *(parser.options for parser in body.parsers),
+            *(DERIVATIONS[name].options for name in body.derive),
         )
         for option in options_of_part
     }
-    if any(mapping.type == "time" for mapping in dataset.body.mappings):
+    if any(mapping.type == "time" for body in dataset.body.bodies for mapping in body.mappings):
         known.add("timezone")
     return frozenset({*known, "enrich"})
 
@@ -86,27 +94,17 @@ def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None
                 f"{dataset.name} has no option {option!r}",
                 hint=f"It has: {', '.join(sorted(known)) or 'none'}.",
             )
-    script = Script()
-    if "timezone" in known:
-        script.params["timezone"] = time_zone(str(options.get("timezone") or ""))
-    source = script.text(_main(dataset, script, options))
-    if len(source.encode()) > MAX_SOURCE_BYTES:
-        source = compact(source)
-    if len(source.encode()) > MAX_SOURCE_BYTES:
-        raise ContentError(
-            [
-                Problem(
-                    f"the script has {len(source.encode()):,} bytes; engines accept {MAX_SOURCE_BYTES:,}",
-                    dataset.folder / "dataset.yml",
-                    hint="move values into tables",
-                    code="script-size",
-                )
-            ]
-        )
+    parts = dataset.body.parts
+    zone = time_zone(str(options.get("timezone") or "")) if "timezone" in known else None
+    first = _script(zone)
+    processors = [_processor(dataset, "parse", first, _main(dataset, first, options))]
+    for part in parts.of if parts else ():
+        script = _script(zone)
+        source = _part(dataset, part, script, options, first.places)
+        # Another script does the work that was chosen: this one is not even begun.
+        condition = f"{literal(part.name)}.equals(ctx._part)"
+        processors.append(_processor(dataset, f"part-{part.name}", script, source, condition))
     hook: dict[str, Any] = {"name": hook_id(dataset), "tag": "custom"}
-    processors: list[dict[str, Any]] = [
-        {"script": {"tag": "parse", "lang": "painless", "source": source, "params": script.params}}
-    ]
     if any(parser.drops for parser in dataset.body.parsers):
         processors.append({"drop": {"tag": "header", "if": "ctx._drop != null"}})
     processors += lookup_processors(dataset, options)
@@ -120,6 +118,35 @@ def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None
             {"pipeline": {**hook, "on_failure": hook_failed}},
         ],
     }
+
+
+def _script(zone: str | None) -> Script:
+    script = Script()
+    if zone is not None:
+        script.params["timezone"] = zone
+    return script
+
+
+def _processor(
+    dataset: Dataset, tag: str, script: Script, main: str, condition: str | None = None
+) -> dict[str, Any]:
+    """Return a script as a processor. Raises ContentError when it is larger than engines accept."""
+    source = script.text(main)
+    if len(source.encode()) > MAX_SOURCE_BYTES:
+        source = compact(source)
+    if len(source.encode()) > MAX_SOURCE_BYTES:
+        raise ContentError(
+            [
+                Problem(
+                    f"the script {tag!r} has {len(source.encode()):,} bytes; engines accept {MAX_SOURCE_BYTES:,}",
+                    dataset.folder / "dataset.yml",
+                    hint="move values into tables, or the description into parts",
+                    code="script-size",
+                )
+            ]
+        )
+    settings = {"tag": tag, "lang": "painless", "source": source, "params": script.params}
+    return {"script": settings if condition is None else {"if": condition, **settings}}
 
 
 def without_hook(pipeline: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,7 +180,7 @@ def _rescue(dataset: Dataset) -> list[dict[str, Any]]:
             "script": {
                 "tag": "rescue",
                 "lang": "painless",
-                "source": _RESCUE,
+                "source": _RESCUE + (_FORGET_PARTS if dataset.body.parts else ""),
                 "params": {"dataset": dataset.name},
                 "ignore_failure": True,
             }
@@ -188,13 +215,36 @@ if (!usable) { ctx['@timestamp'] = now; }
 """
 
 
+_FORGET_PARTS = "ctx.remove('_part');\nctx.remove('_parsed');\n"
+"""What the scripts of a dataset with parts hand over, and no index is to see."""
+
+
 def _rescue_set(name: str, field: str, value: str, *, override: bool = True) -> dict[str, Any]:
     settings = {"tag": f"rescue-{name}", "field": field, "value": value, "ignore_failure": True}
     return {"set": settings if override else {**settings, "override": False}}
 
 
-def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
-    body = dataset.body
+@dataclass(frozen=True)
+class _Pieces:
+    """The statements of a script that descriptions of every shape have."""
+
+    inputs: str
+    """Find an object that a shipper parsed."""
+    steps: str
+    """Take the line apart."""
+    header: str
+    """Set what the header of a line says."""
+    required: str
+    fields: str
+    """Set the fields, and do what follows from them."""
+    last: str
+    """Set what follows from several fields, and the time."""
+
+
+def _pieces(
+    dataset: Dataset, body: Description, script: Script, options: Mapping[str, Any], part: Part | None
+) -> _Pieces:
+    """Write the functions of a script, and return the statements that call them."""
     script.declared = dataset.fields
     for name, table in body.tables.items():
         script.params[f"table.{name}"] = dict(table)
@@ -204,9 +254,6 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     script.mapped = tuple(raw for mapping in body.mappings for raw in mapping.takes) + parted_values(
         body.parsers
     )
-    inputs = "".join(
-        step.write_input(script) for step in steps_of(body.parsers) if isinstance(step, TakesParsed)
-    )
     written: dict[str, list[str]] = {"header": [], "required": [], "fields": []}
     for number, mapping in enumerate(body.mappings):
         kind = "required" if mapping.required else "fields" if mapping in body.own else "header"
@@ -214,7 +261,24 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     cases = write_switches(script, body.switches, body.is_raw) + write_cases(script, body.cases)
     for raw in needed_raw_values(body.parsers):
         script.slot(raw)
-    steps = "".join(_unless_refused(script, parser.write(script, options)) for parser in body.parsers)
+    if script.hands_over:
+        # Parts look at what this script finds.
+        for raw in (*body.raw_values, *(body.parts.by if body.parts else ())):
+            script.slot(raw)
+    shared = dataset.body.parsers if part else ()
+    inputs = (
+        ""
+        if part
+        else "".join(
+            step.write_input(script) for step in steps_of(body.parsers) if isinstance(step, TakesParsed)
+        )
+    )
+    steps = ""
+    for parser in body.parsers:
+        if parser not in shared:
+            steps += _unless_refused(script, parser.write(script, options))
+        elif isinstance(step := steps_of([parser])[0], TakesParts):
+            steps += _unless_refused(script, step.write_taking(script))
     time = script.slot(TIME_SLOT)
     # Where raw values may be lists, so may fields.
     script.single = script.lists
@@ -223,7 +287,8 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     )
     derived = "".join(DERIVATIONS[name].write(script, options) for name in body.derive)
     script.single = False
-    emitted = {field: dataset.fields[field] for field in emitted_fields(body) if field in dataset.fields}
+    own = emitted_fields(replace(body, parts=None))
+    emitted = {field: dataset.fields[field] for field in own if field in dataset.fields}
     # After the fields, so that what a document already had is related too.
     derived += write_related(script, emitted)
     script.single = True
@@ -235,34 +300,38 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
         for name, statements in (*written.items(), ("derived", [times + derived]))
     )
     categorise = "".join(f"  {call}\n" for call in _functions(script, "cases", [cases] if cases else []))
+    return _Pieces(inputs, steps, header, required, fields + categorise, last)
+
+
+def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
+    """Write the script that takes a line apart, and does all the rest where the description has no parts."""
+    parts = dataset.body.parts
+    body = dataset.body
+    if parts is not None:
+        # Fields, and what follows from them, are for the scripts of the parts.
+        body = replace(body, own=(), cases=(), switches=(), timestamp=(), derive=(), tables={})
+        script.hands_over = True
+        script.elsewhere = tuple(
+            raw
+            for part in parts.of
+            for mapping in part.body.mappings
+            for raw in (*mapping.takes, *mapping.looks_at)
+        )
+    pieces = _pieces(dataset, body, script, options, None)
     message = literal("message")
     event = script.object("event")
     script.params["shape"] = script.shape()
     drops = any(parser.drops for parser in body.parsers)
-    # A mark of our own that is not for a shipper to set.
+    # Marks of our own that are not for a shipper to set.
     forget = "ctx.remove('_drop');\n" if drops else ""
-    if lookups:
+    if note_lookups(dataset, script, options):
         forget += f"ctx.remove({literal(LOOKUP)});\n"
-    keep_message = f"ctx.remove({message});"
-    if body.message == "text":
-        keep_message = (
-            f"if (raw != null && !text.isEmpty()) {{ ctx.put({message}, text); }} "
-            f"else {{ ctx.remove({message}); }}"
-        )
+    if parts is not None:
+        forget += f"{_FORGET_PARTS}Map parsed = new HashMap();\n"
     take_message = ""
-    if "message" in emitted_fields(body):
+    if "message" in emitted_fields(dataset.body):
         # The log has a message of its own inside the line.
         take_message = f"ctx.remove({message});\n"
-        keep_message = f"if ({script.fault} != null) {{ ctx.remove({message}); }}"
-    # A line that is refused gets nothing but what every document has and its header: the rest would be filed wrongly.
-    # What is wrong with the header is among the problems already.
-    again = header.replace(ARGUMENTS, ARGUMENTS.replace("problems", "new ArrayList()"))
-    misfit = ""
-    if not body.names_values:
-        misfit = (
-            f"if ({script.fault} == null && problems.size() > {MAX_FIELD_PROBLEMS}) {{\n"
-            f"  {script.fault} = 'fields: the line does not fit its format';\n}}\n"
-        )
     return f"""\
 Map p = params;
 long now = System.currentTimeMillis();
@@ -271,7 +340,7 @@ def given = ctx.get('event');
 def raw = given instanceof Map ? ((Map)given).get('original') : null;
 if (raw == null) {{ raw = ctx.get({message}); }}
 if (raw == null) {{ raw = ctx.remove('event.original'); }}
-{inputs}{forget}admit(ctx, (Map)p.get('shape'));
+{pieces.inputs}{forget}admit(ctx, (Map)p.get('shape'));
 Map[] o = open(ctx);
 List problems = new ArrayList();
 String step = 'input';
@@ -291,9 +360,127 @@ if (raw == null) {{
   text = bareLine(text);
 }}
 step = 'parse';
-{assignments(script, body.set)}{steps}step = 'fields';
-{header}{_unless_refused(script, required)}{_unless_refused(script, fields + categorise)}\
-{misfit}}} catch (Exception e) {{
+{assignments(script, body.set)}{pieces.steps}step = 'fields';
+{pieces.header}{_unless_refused(script, pieces.required)}{_unless_refused(script, pieces.fields)}\
+{_misfit(script, body) if parts is None else _hand_over(script, parts)}{_end(script, dataset.body, pieces)}"""
+
+
+def _part(
+    dataset: Dataset, part: Part, script: Script, options: Mapping[str, Any], before: Mapping[str, int]
+) -> str:
+    """Write the script of a part: it goes on where the first one ended. `before`: the objects that one writes to."""
+    assert dataset.body.parts is not None  # or there would be no part
+    script.kind = dataset.body.parts.name
+    script.rests = {
+        value: (target, (*dataset.body.parts.by, *_mapped(part, script.kind, value)))
+        for value, target in part.rest.items()
+    }
+    pieces = _pieces(dataset, part.body, script, options, part)
+    script.object("event")
+    for path in before:
+        script.object(path)
+    places = [item for path in before for item in (path, script.places[path])]
+    found = "".join(
+        f"{script.slot(raw)} = (String)found.get({literal(raw)});\n"
+        for raw in (*dataset.body.raw_values, TIME_SLOT)
+        if raw in script.slots or raw == TIME_SLOT
+    )
+    return f"""\
+Map p = params;
+long now = System.currentTimeMillis();
+Map given = (Map)ctx.remove('_parsed');
+ctx.remove('_part');
+Map[] o = open(ctx);
+List problems = (List)given.get('problems');
+String step = 'fields';
+def raw = given.get('raw');
+String text = (String)given.get('text');
+Map found = (Map)given.get('found');
+{found}try {{
+resume(o, (Map)given.get('objects'), (List){script.table("places.before", places)});
+{assignments(script, part.set)}{pieces.steps}\
+{_unless_refused(script, pieces.required)}{_unless_refused(script, pieces.fields)}\
+{_misfit(script, part.body)}{_end(script, part.body, pieces)}"""
+
+
+def _mapped(part: Part, kind: str, value: str) -> tuple[str, ...]:
+    """Return the raw values that mappings take where a part was chosen by a value."""
+    found = [*parted_values(part.body.parsers)]
+    for mapping in part.body.mappings:
+        wanted = mapping.when.get(kind, True)
+        if isinstance(wanted, bool) or not value or value in wanted:
+            found += mapping.takes
+    return tuple(found)
+
+
+def _misfit(script: Script, body: Description) -> str:
+    """Return the statements that refuse a line of which too much is unusable."""
+    if body.names_values:
+        return ""
+    return (
+        f"if ({script.fault} == null && problems.size() > {MAX_FIELD_PROBLEMS}) {{\n"
+        f"  {script.fault} = 'fields: the line does not fit its format';\n}}\n"
+    )
+
+
+def _hand_over(script: Script, parts: Parts) -> str:
+    """Return the statements that choose a part, give it what was parsed, and leave the rest to it."""
+    values = {value: part.name for part in parts.of for value in part.values}
+    table = script.table("parts", values)
+    chosen = script.slot(parts.name)
+    by = "".join(
+        f"if ({chosen} == null && ((Map){table}).containsKey({script.slot(raw)})) "
+        f"{{ {chosen} = {script.slot(raw)}; }}\n"
+        for raw in parts.by
+    )
+    if parts.keys:
+        kinds = [item for value, keys in parts.keys.items() for item in (value, list(keys))]
+        by += (
+            f"if ({chosen} == null && {script.slot(parts.by[0])} == null && parsed.get('whole') != null) "
+            f"{{ {chosen} = kindByKeys((Map)parsed.get('whole'), (List){script.table('parts.keys', kinds)}); }}\n"
+        )
+    # What was told, though no part is for it.
+    by += f"if ({chosen} == null) {{ {chosen} = {script.slot(parts.by[0])}; }}\n"
+    found = "".join(
+        f"if ({script.slot(raw)} != null) {{ found.put({literal(raw)}, {script.slot(raw)}); }}\n"
+        for raw in dict.fromkeys([*sorted(script.listed), TIME_SLOT])
+    )
+    objects = "".join(f"objects.put({literal(path)}, o[{index}]);\n" for path, index in script.places.items())
+    return f"""\
+if ({script.fault} == null) {{
+def part = null;
+{by}if ({chosen} != null) {{ part = ((Map){table}).get({chosen}); }}
+Map found = new HashMap();
+{found}Map objects = new HashMap();
+{objects}parsed.put('found', found);
+parsed.put('objects', objects);
+parsed.put('problems', problems);
+parsed.put('raw', raw.toString());
+parsed.put('text', text);
+ctx.put('_parsed', parsed);
+ctx.put('_part', part == null ? {literal(parts.otherwise)} : part);
+return;
+}}
+"""
+
+
+def _end(script: Script, body: Description, pieces: _Pieces) -> str:
+    """Return the statements that end a script, whatever went wrong in it."""
+    message = literal("message")
+    time = script.slot(TIME_SLOT)
+    keep_message = f"ctx.remove({message});"
+    if body.message == "text":
+        keep_message = (
+            f"if (raw != null && !text.isEmpty()) {{ ctx.put({message}, text); }} "
+            f"else {{ ctx.remove({message}); }}"
+        )
+    if "message" in emitted_fields(body):
+        keep_message = f"if ({script.fault} != null) {{ ctx.remove({message}); }}"
+    # A line that is refused gets nothing but what every document has and its header: the rest would be filed wrongly.
+    # What is wrong with the header is among the problems already.
+    again = pieces.header.replace(ARGUMENTS, ARGUMENTS.replace("problems", "new ArrayList()"))
+    return f"""\
+}} catch (Exception e) {{
   {script.fault} = step + ': ' + shortened('' + e.getMessage());
 }}
 try {{
@@ -305,7 +492,7 @@ if ({script.fault} != null) {{
 {again}  {script.put("event.kind", literal("pipeline_error"))}
   {script.put("ecs.version", literal(ecs_version()))}
 }}
-{last}}} catch (Exception e) {{
+{pieces.last}}} catch (Exception e) {{
   problems.add(step + ': ' + shortened('' + e.getMessage()));
 }}
 if (!problems.isEmpty()) {{ {script.put("error.message", "problems")} }}

@@ -148,6 +148,14 @@ class Script:
         """Raw values whose names the parsers know beforehand."""
         self.mapped: tuple[str, ...] = ()
         """Raw values that field mappings name."""
+        self.hands_over = False
+        """Whether the script leaves the rest to that of a part, which it gives what was parsed in `parsed`."""
+        self.rests: Mapping[str, tuple[str, tuple[str, ...]]] = {}
+        """Value of `kind` (empty: any) -> the object for what no mapping names, and what mappings name."""
+        self.kind = ""
+        """The raw value that chose the part which the script is for."""
+        self.elsewhere: tuple[str, ...] = ()
+        """Raw values that the scripts of parts ask for."""
         self.declared: Mapping[str, str] = {}
         """Fields of the dataset -> mapping type."""
         self._slots: dict[str, int] = {"": 0}  # slot 0 says why the line as a whole is refused
@@ -172,6 +180,21 @@ class Script:
     def objects(self) -> Collection[str]:
         """The objects of the document that the script may write to."""
         return [path for path in self._objects if path and "[]" not in path]
+
+    @property
+    def places(self) -> Mapping[str, int]:
+        """The objects of the document that the script may write to -> their numbers."""
+        return {path: index for path, index in self._objects.items() if path and "[]" not in path}
+
+    def place_of(self, path: str) -> tuple[int, Mapping[str, int]]:
+        """Return the number of an object, and those of the objects right below it by their keys."""
+        self.object(path)
+        places = self.places
+        return places[path], {
+            name.rpartition(".")[2]: number
+            for name, number in places.items()
+            if name.rpartition(".")[0] == path
+        }
 
     def objects_below(self, path: str) -> Mapping[str, str]:
         """Return an object that belongs to the element of a list, and those in it, each with its place."""

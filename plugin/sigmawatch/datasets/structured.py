@@ -53,6 +53,11 @@ class Objects:
             if name.removeprefix(TREE).startswith(prefix)
         }
         extract = write_extraction(script, slots, f"element{number}")
+        beside = " ".join(
+            f"take(element(r[{script.slot_number(TREE + other)}], i), f, r, {slots[name]});"
+            for name, other in mapping.beside.items()
+            if name in slots
+        )
         objects = script.objects_below(f"{target}[]")
         reset = " ".join(
             [f"forget(f, r, {slot});" for slot in slots.values()]
@@ -74,7 +79,7 @@ List all = listOf(v);
   for (int i = 0; i < all.size() && i < 500; ++i) {{
     def x = all.get(i);
     {reset}
-    if (x instanceof Map) {{ {extract}(x, f, r); }}{alone}
+    if (x instanceof Map) {{ {extract}(x, f, r); }}{alone} {beside}
 {calls}    {attach}
     if (!{own}.isEmpty()) {{ made.add({own}); }}
   }}

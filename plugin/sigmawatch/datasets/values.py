@@ -14,7 +14,7 @@ from sigmawatch.datasets.http import Forwarded, RequestLine, Url
 from sigmawatch.datasets.mapping import condition as mapping_condition
 from sigmawatch.datasets.script import IN_ELEMENT, TREE, literal
 from sigmawatch.datasets.structured import Flattened, JsonText, Members, Objects
-from sigmawatch.datasets.writing import ARGUMENTS, ENVIRONMENT, ValueType
+from sigmawatch.datasets.writing import ARGUMENTS, ENVIRONMENT, TIME_SLOT, ValueType
 from sigmawatch.datasets.writing import complaint as _complaint
 from sigmawatch.datasets.writing import put as _put
 
@@ -643,6 +643,9 @@ def write_mapping(script: Script, mapping: FieldMapping, number: int | str) -> s
             f"ambiguous{number}", "boolean", "String[] f, List problems", _ambiguous(script, mapping)
         )
         condition += f" && !ambiguous{number}(f, problems)"
+    if mapping.if_absent and "@timestamp" in mapping.to:
+        # Another value told the time: nothing is wrong with this one.
+        condition += f" && {script.slot(TIME_SLOT)} == null"
     if mapping.when:
         condition = f"{mapping_condition(script, mapping.when)} && {condition}"
     missing = f" else {{ {_complaint(script, mapping, 'missing')} }}" if mapping.required else ""

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Conditional",
+    "DeclaresByLines",
     "NamesItsValues",
     "Parser",
     "TakesParsed",
+    "TakesParts",
     "TakesSeveral",
     "needed_raw_values",
     "parted_values",
@@ -144,6 +146,22 @@ class TakesParsed(Protocol):
 
 
 @runtime_checkable
+class TakesParts(Protocol):
+    """A parser whose finding a script hands over to another, which takes the raw values out of it."""
+
+    def write_taking(self, script: Script) -> str:
+        """Return the statements that take raw values out of what `given` has of an earlier script."""
+
+
+@runtime_checkable
+class DeclaresByLines(Protocol):
+    """A parser of lines whose format several header lines declare together."""
+
+    def declared_after(self, line: str, before: str | None) -> str | None:
+        """Return the format that holds behind a header line, given the one before; None for a line that is none."""
+
+
+@runtime_checkable
 class TakesSeveral(Protocol):
     """A parser of lines that are no JSON and may hold several events."""
 
@@ -159,6 +177,7 @@ def steps_of(parsers: Sequence[Parser]) -> Sequence[Parser]:
 def needed_raw_values(parsers: Sequence[Parser]) -> Sequence[str]:
     """Return the raw values that steps look at themselves, beside those that mappings, switches and cases do."""
     from sigmawatch.datasets.parsers.join import Join
+    from sigmawatch.datasets.parsers.json import Json
     from sigmawatch.datasets.parsers.kv import Pairs
     from sigmawatch.datasets.parsers.patterns import Patterns
     from sigmawatch.datasets.parsers.split import Split
@@ -173,6 +192,8 @@ def needed_raw_values(parsers: Sequence[Parser]) -> Sequence[str]:
             found += [*parser.tell_when, *filter(None, (parser.unless, parser.of))]
         elif isinstance(parser, Pairs) and parser.of:
             found.append(parser.of)
+        elif isinstance(parser, Json) and parser.table is not None and parser.table.hint:
+            found.append(parser.table.hint)
     return found
 
 
@@ -215,11 +236,22 @@ def read_parsers(reader: Reader) -> tuple[Parser, ...]:
 
 def _kinds() -> Mapping[str, Callable[[Reader], Parser]]:
     # Here, because the parsers import this module for its vocabulary.
-    from sigmawatch.datasets.parsers import access_log, columns, join, json, kv, patterns, split, syslog
+    from sigmawatch.datasets.parsers import (
+        access_log,
+        columns,
+        given,
+        join,
+        json,
+        kv,
+        patterns,
+        split,
+        syslog,
+    )
 
     return {
         "access_log": access_log.read,
         "columns": columns.read,
+        "given": given.read,
         "join": join.read,
         "json": json.read,
         "kv": kv.read,

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
 
-__all__ = ["FORMAT_FIELD", "Choice", "Columns", "read"]
+__all__ = ["BLANKS", "FORMAT_FIELD", "Choice", "Columns", "read"]
 
 FORMAT_FIELD = "_format"
 """Input field with the declared order of the columns of a document's line; the pipeline reads and removes it."""
 
 _SEPARATORS = re.compile(r'[ \t,${}"]+')
-_BLANKS = "".join(map(chr, range(33)))
+BLANKS = "".join(map(chr, range(33)))
 """What Java's `trim` takes away."""
 _SEPARATOR_NAMES = {"blank": " ", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 _QUOTES = {"backslash": "\\", "doubled": '"', "plain": ""}
@@ -118,7 +118,7 @@ class Columns:
 
     def declared_format(self, line: str) -> str | None:
         """Return the names that a header or directive tells; empty for a directive that tells none."""
-        text = line.removeprefix("\ufeff").strip(_BLANKS)
+        text = line.removeprefix("\ufeff").strip(BLANKS)
         if self.directive and text.startswith("#"):
             return text.removeprefix(self.directive).strip() if text.startswith(self.directive) else ""
         names = _names(text)

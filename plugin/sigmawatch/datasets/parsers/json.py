@@ -15,6 +15,7 @@
         any_case: true                          # keys of the event as the description spells them, whatever their case
         suffixes: [_s, _d]                      # … and whichever of these endings they have
         whole: suricata.eve                     # or one for all of the object
+        table: {kind: _path, formats: {dns: [ts uid query]}}   # lines of columns become the same objects (`table`)
         gather:                                 # other forms of the event, with its members at the top:
           unless: time                          # a key that only the usual form has
           into: properties                      # the object that holds them there
@@ -30,8 +31,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.datasets.parsers.columns import FORMAT_FIELD
 from sigmawatch.datasets.parsers.extract import write_extraction
 from sigmawatch.datasets.parsers.paths import Element, Key, PathError, Select, alternatives, parse_path
+from sigmawatch.datasets.parsers.table import Table, read_table
 from sigmawatch.datasets.script import IN_ELEMENT, TREE, literal
 
 if TYPE_CHECKING:
@@ -99,20 +102,30 @@ class Json:
     """How other forms of the event become the usual one."""
     keeps_all: bool = False
     """Whether the whole object goes there, not only what no mapping names."""
+    table: Table | None = None
+    """How lines of columns become such objects."""
     kind: str = "json"
     options: Sequence[str] = ()
     mappings: Sequence[FieldMapping] = ()
     raw_values: Sequence[str] = ()
-    drops: bool = False
+
+    @property
+    def drops(self) -> bool:
+        """Whether there are header lines."""
+        return self.table is not None
 
     @property
     def emits(self) -> Mapping[str, Any]:
         """The field for the rest."""
         return {self.rest: None} if self.rest else {}
 
-    def declared_format(self, line: str) -> str | None:  # noqa: ARG002  # the protocol's signature
-        """JSON declares nothing."""
-        return None
+    def declared_format(self, line: str) -> str | None:
+        """JSON declares nothing; columns may."""
+        return self.table.declared_after(line, None) if self.table is not None else None
+
+    def declared_after(self, line: str, before: str | None) -> str | None:
+        """Do as `DeclaresByLines` says."""
+        return self.table.declared_after(line, before) if self.table is not None else None
 
     def why_not(self, raw: str) -> str:
         """Return what is wrong with the name of a raw value, empty when it may be one."""
@@ -151,18 +164,26 @@ class Json:
 
     def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # as above
         """Write the functions that take the wanted values out of the object, and the calls."""
-        nulls = " || ".join(["s.isEmpty()", *(f"{literal(null)}.equals(s)" for null in self.null_values)])
-        script.function("isNull", "boolean", "String s", f"  return {nulls};")
-        wanted = {
-            name: slot for name, slot in script.slots.items() if _is_own(script, name.removeprefix(TREE))
-        }
+        wanted = self._wanted(script)
         lines = ["Map[] root = new Map[1];"]
+        if self.table is not None:
+            # Not every document is of a file: its field is taken away in any case.
+            lines.append(f"def order = ctx.remove({literal(FORMAT_FIELD)});")
+            # Behind the header of a syslog it is a message.
+            header = "text.startsWith('#') && bareLine(raw.toString()).startsWith('#')"
+            lines.append(f"if ({header}) {{ ctx.put('_drop', true); return; }}")
         lines += [
             f"if (text.startsWith({literal(prefix)})) {{ text = text.substring({len(prefix)}).trim(); }}"
             for prefix in self.prefixes
         ]
         fault = script.fault
-        lines.append(f"{fault} = {'parseWindows' if self.windows_xml else 'parseJson'}(text, root);")
+        parse = f"{'parseWindows' if self.windows_xml else 'parseJson'}(text, root)"
+        if self.table is not None:
+            kind = script.slot(self.table.hint) if self.table.hint else "null"
+            table = script.table("table", self.table.content())
+            columns = f"tableObject(text, (Map){table}, order, {kind}, root)"
+            parse = f"text.startsWith('{{') || text.startsWith('[') ? {parse} : {columns}"
+        lines.append(f"{fault} = {parse};")
         ways = [*self.unwrap, *((key,) for key in self.split)]
         if ways:
             arguments = (
@@ -190,20 +211,9 @@ class Json:
                 },
             )
             lines.append(f"if ({fault} == null) {{ root[0] = gathered(root[0], (Map){form}); }}")
-        rest = ""
-        if self.rest:
-            known = "null" if self.keeps_all else f"(Map){script.table('known', _known(script))}"
-            script.function(
-                "keepRest",
-                "void",
-                "Map m, Map[] o, Map p",
-                f"  def left = flattened(m, {known}, 0, new int[] {{1000}});\n"
-                f"  if (left != null) {{ {script.put(self.rest, 'left')} }}",
-            )
-            rest = " keepRest(whole, o, p);"
         names = {
             steps[0].name
-            for name in wanted
+            for name in (*wanted, *(raw for raw in script.elsewhere if _is_own(script, raw)))
             for steps in map(parse_path, alternatives(name.removeprefix(TREE)))
             if isinstance(steps[0], Key)
         }
@@ -218,9 +228,38 @@ class Json:
             whole = (
                 f"spelled({whole}, (Map){spelling}, (List){script.table('suffixes', list(self.suffixes))})"
             )
-        take = f"{write_extraction(script, wanted, 'json')}(whole, f, r);"
-        lines.append(f"if ({fault} == null) {{ Map whole = {whole}; {take}{rest} }}")
+        take = self._take(script, keep=not script.hands_over)
+        hand_over = " withoutBigNumbers(whole); parsed.put('whole', whole);" if script.hands_over else ""
+        lines.append(f"if ({fault} == null) {{ Map whole = {whole}; {take}{hand_over} }}")
         return "\n".join(lines) + "\n"
+
+    def write_taking(self, script: Script) -> str:
+        """Do as `TakesParts` says."""
+        return f"Map whole = (Map)given.get('whole');\nif (whole != null) {{ {self._take(script, keep=True)} }}\n"
+
+    def _wanted(self, script: Script) -> Mapping[str, int]:
+        return {name: slot for name, slot in script.slots.items() if _is_own(script, name.removeprefix(TREE))}
+
+    def _take(self, script: Script, *, keep: bool) -> str:
+        """Return the statements that put what is wanted of `whole` into slots, and the rest into a field."""
+        nulls = " || ".join(["s.isEmpty()", *(f"{literal(null)}.equals(s)" for null in self.null_values)])
+        script.function("isNull", "boolean", "String s", f"  return {nulls};")
+        take = f"{write_extraction(script, self._wanted(script), 'json')}(whole, f, r);"
+        if script.rests and keep:
+            return f"{take} {_write_rests(script)}"
+        if not self.rest or not keep:
+            return take
+        known_keys = (
+            "null" if self.keeps_all else f"(Map){script.table('known', _known(script, script.mapped))}"
+        )
+        script.function(
+            "keepRest",
+            "void",
+            "Map m, Map[] o, Map p",
+            f"  def left = flattened(m, {known_keys}, 0, new int[] {{1000}});\n"
+            f"  if (left != null) {{ {script.put(self.rest, 'left')} }}",
+        )
+        return f"{take} keepRest(whole, o, p);"
 
 
 def _is_own(script: Script, raw: str) -> bool:
@@ -228,10 +267,34 @@ def _is_own(script: Script, raw: str) -> bool:
     return not raw.startswith("(") and IN_ELEMENT not in raw and raw not in script.listed
 
 
-def _known(script: Script) -> dict[str, Any]:
+def _write_rests(script: Script) -> str:
+    """Write the function that puts what no mapping names into the object for it, and return the call."""
+    objects = {}
+    for value, (target, mapped) in script.rests.items():
+        number, places = script.place_of(target)
+        known = {**_known(script, mapped), **{name: {} for name in script.listed}}
+        objects[value] = {
+            "place": number,
+            "places": places,
+            "known": known,
+            "shape": script.shape(target),
+        }
+    table = script.table("rests", objects)
+    script.function(
+        "keepRest",
+        "void",
+        "Map m, String kind, Map[] o, Map p",
+        f"  def rest = ((Map){table}).get(kind);\n"
+        "  if (rest == null) { rest = ((Map)" + table + ").get(''); }\n"
+        "  if (rest != null) { spread(m, (Map)rest, o); }",
+    )
+    return f"keepRest(whole, {script.slot(script.kind)}, o, p);"
+
+
+def _known(script: Script, mapped: Sequence[str]) -> dict[str, Any]:
     """Return the keys of what mappings take, an empty mapping for all that is below."""
     top: dict[str, Any] = {}
-    own = [raw for raw in script.mapped if _is_own(script, raw)]
+    own = [raw for raw in mapped if _is_own(script, raw)]
     for path in (alternative for raw in own for alternative in alternatives(raw)):
         steps = parse_path(path)
         # Of a list from which only some elements are taken, all are kept.
@@ -255,7 +318,7 @@ def _known(script: Script) -> dict[str, Any]:
 _KEYS = frozenset(
     {
         "required", "error", "unwrap", "split", "prefixes", "parsed", "null_values", "rest", "windows_xml", "rendered",
-        "whole", "lift", "any_case", "suffixes", "gather",
+        "whole", "table", "lift", "any_case", "suffixes", "gather",
     }
 )  # fmt: skip
 
@@ -299,6 +362,7 @@ def read(reader: Reader) -> Json:
         any_case=reader.flag("any_case"),
         suffixes=tuple(text.lower() for text in reader.texts("suffixes")),
         gather=_gather(reader.get("gather")),
+        table=read_table(reader.get("table")),
     )
 
 
