@@ -185,7 +185,18 @@ def _rescue(dataset: Dataset) -> list[dict[str, Any]]:
                 "ignore_failure": True,
             }
         },
-        _rescue_set("kind", "event.kind", "pipeline_error"),
+        {
+            "set": {
+                "tag": "rescue-kind",
+                "field": "event.kind",
+                "value": "pipeline_error",
+                # A log's own `event` may be no object, which the index would refuse.
+                "on_failure": [
+                    {"rename": {"field": "event", "target_field": "event_value", "ignore_failure": True}},
+                    _rescue_set("kind-again", "event.kind", "pipeline_error"),
+                ],
+            }
+        },
         _rescue_set("dataset", "event.dataset", dataset.name),
         _append_error("the script reached a limit of the engine"),
         {
