@@ -170,6 +170,27 @@ def test_members_that_stand_at_the_top_are_gathered(server: Server, tmp_path: Pa
     assert table["@timestamp"] == usual["@timestamp"] == empty["@timestamp"]
 
 
+PAIRED = """\
+      required: [kind|type, time]
+      pairs: {settings: [Name, Value], request: [Name]}
+"""
+
+
+def test_lists_of_names_and_values_become_objects(server: Server, tmp_path: Path) -> None:
+    description = DESCRIPTION.replace("      required: [kind|type, time]\n", PAIRED)
+    small = load_dataset(write(tmp_path, description, FIELDS))
+    pairs = [{"Name": "a", "Value": "1"}, {"Name": "b.c", "Value": ["2", "3"]}, {"Name": "a", "Value": "4"}]
+    named = [{"Name": "a", "New": 1, "Old": 2}, {"Name": "a", "New": 3}, {"Name": "b", "New": None}]
+    for form in (lambda x: x, json.dumps):
+        document = becomes(server, small, settings=form(pairs), request=form(named))
+        assert own(document)["settings"] == {"a": ["1", "4"], "b.c": ["2", "3"]}
+        assert own(document)["flat"] == {"a": {"New": "1", "Old": "2"}}
+    document = becomes(server, small, settings={"a": 1}, request=["x", {"Name": "a"}])
+    assert own(document)["settings"] == {"a": "1"}
+    assert own(document)["flat"] == [{"value": "x"}, {"Name": "a"}]
+    assert "flat" not in own(becomes(server, small, settings="x", request=[]))
+
+
 def test_paths_are_taken_apart() -> None:
     assert parse_path("a.b_c-d.@e") == (Key("a"), Key("b_c-d"), Key("@e"))
     assert parse_path('a[].b[0]."c.d/e"') == (Key("a"), Element(), Key("b"), Element(0), Key("c.d/e"))

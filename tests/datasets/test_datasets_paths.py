@@ -82,6 +82,19 @@ def named_paths(dataset: Dataset) -> set[str]:
     return {path for name in found if name not in listed for path in alternatives(name)}
 
 
+def named(dataset: Dataset, line: dict[str, Any], keys: Sequence[str]) -> bool:
+    """Whether a line has a value of a list of names and values that the dataset reads as an object."""
+    for step in steps_of(dataset.body.parsers):
+        names = step.pairs.get(keys[0]) if isinstance(step, Json) else None
+        found = line.get(keys[0])
+        if names and len(keys) > 1 and isinstance(found, list):
+            wanted = names[1] if len(names) > 1 else keys[-1]
+            return any(
+                isinstance(one, dict) and one.get(names[0]) == keys[1] and has(one, [wanted]) for one in found
+            )
+    return False
+
+
 def gathered(dataset: Dataset, keys: Sequence[str]) -> Iterator[Sequence[str]]:
     """Yield what stands for a path in the other forms of an event that the dataset gathers."""
     for step in steps_of(dataset.body.parsers):
@@ -105,6 +118,6 @@ def test_every_path_stands_in_a_sample(name: str) -> None:
     for path in sorted(named_paths(dataset) - inherited):
         keys = [step.name for step in parse_path(path) if isinstance(step, Key)]
         ways = [keys, *gathered(dataset, keys)]
-        if not any(has(line, way) for line in lines for way in ways):
+        if not any(has(line, way) or named(dataset, line, keys) for line in lines for way in ways):
             missing.append(path)
     assert not missing

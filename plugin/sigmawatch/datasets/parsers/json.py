@@ -16,6 +16,7 @@
         suffixes: [_s, _d]                      # … and whichever of these endings they have
         whole: suricata.eve                     # or one for all of the object
         table: {kind: _path, formats: {dns: [ts uid query]}}   # lines of columns become the same objects (`table`)
+        pairs: {Parameters: [Name, Value]}      # lists of names and values that are objects in fact; [Name]: of objects
         gather:                                 # other forms of the event, with its members at the top:
           unless: time                          # a key that only the usual form has
           into: properties                      # the object that holds them there
@@ -28,7 +29,7 @@ Raw values are paths (`paths`). Only those that something asks for are looked up
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.parsers.columns import FORMAT_FIELD
@@ -98,6 +99,8 @@ class Json:
     """Whether the event's own keys are those that the description names in any case."""
     suffixes: tuple[str, ...] = ()
     """Endings that such keys may have."""
+    pairs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Key of a list of names and values -> their keys in it; without the latter, the object of that name."""
     gather: Gather | None = None
     """How other forms of the event become the usual one."""
     keeps_all: bool = False
@@ -211,6 +214,9 @@ class Json:
                 },
             )
             lines.append(f"if ({fault} == null) {{ root[0] = gathered(root[0], (Map){form}); }}")
+        if self.pairs:
+            pairs = script.table("pairs", [[key, *names, ""][:3] for key, names in self.pairs.items()])
+            lines.append(f"if ({fault} == null) {{ root[0] = paired(root[0], (List){pairs}); }}")
         names = {
             steps[0].name
             for name in (*wanted, *(raw for raw in script.elsewhere if _is_own(script, raw)))
@@ -318,7 +324,7 @@ def _known(script: Script, mapped: Sequence[str]) -> dict[str, Any]:
 _KEYS = frozenset(
     {
         "required", "error", "unwrap", "split", "prefixes", "parsed", "null_values", "rest", "windows_xml", "rendered",
-        "whole", "table", "lift", "any_case", "suffixes", "gather",
+        "whole", "table", "lift", "any_case", "suffixes", "gather", "pairs",
     }
 )  # fmt: skip
 
@@ -361,9 +367,20 @@ def read(reader: Reader) -> Json:
         lift=reader.texts("lift"),
         any_case=reader.flag("any_case"),
         suffixes=tuple(text.lower() for text in reader.texts("suffixes")),
+        pairs=_pairs(reader.get("pairs")),
         gather=_gather(reader.get("gather")),
         table=read_table(reader.get("table")),
     )
+
+
+def _pairs(reader: Reader | None) -> Mapping[str, tuple[str, ...]]:
+    if reader is None or not reader.is_mapping():
+        return {}
+    found = {key: reader.texts(key) for key in reader.data}
+    for key, names in found.items():
+        if len(names) not in (1, 2):
+            reader.at(key).problem("pairs: expected the keys of name and value", hint="[Name, Value]")
+    return found
 
 
 def _gather(reader: Reader | None) -> Gather | None:
