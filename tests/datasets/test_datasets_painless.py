@@ -291,3 +291,22 @@ def test_times_as_azure_writes_them(server: Server) -> None:
     found = server.run(source(main), [{"in": text} for text in cases])
     for (text, ms), document in zip(cases.items(), found, strict=True):
         assert document["out"] == (-1 if ms is None else expected + ms), text
+
+
+def test_moments_since_a_device_was_started(server: Server) -> None:
+    cases = {
+        "3570000 3600000 2026-03-01T10:00:30.000Z": "2026-03-01T10:00:00.000Z",
+        "3600000 3600000 1772359230": "2026-03-01T10:00:30.000Z",
+        # The clock of the device began again in between, or between the flow's end and the telling.
+        "4294966296 5000 2026-03-01T10:00:30.000Z": "2026-03-01T10:00:24.000Z",
+        "1000 4294966296 2026-03-01T10:00:30.000Z": "2026-03-01T10:00:32.000Z",
+        "3600250 3600000 2026-03-01T10:00:30.000Z": "2026-03-01T10:00:30.250Z",
+        "3570000 3600000": None,
+        "-1 3600000 2026-03-01T10:00:30.000Z": None,
+        "3570000  2026-03-01T10:00:30.000Z": None,
+        "3570000 3600000 then": None,
+        "0 99999999999999 2026-03-01T10:00:30.000Z": None,
+    }
+    script = "long ms = sinceBootMs(ctx.get('in')); ctx.put('out', ms < 0L ? null : iso(ms));"
+    found = server.run(source(script), [{"in": text} for text in cases])
+    assert {text: document["out"] for text, document in zip(cases, found, strict=True)} == cases

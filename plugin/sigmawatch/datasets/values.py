@@ -516,6 +516,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "iso_time": Moment("isoMs(v)"),
     "moment": Moment("isoMs(v) < 0L ? epochNumberMs(v) : isoMs(v)"),
     "clf_time": Moment("clfMs(v)"),
+    "since_boot": Moment("sinceBootMs(v)"),
     "azure_time": Moment("azureMs(v, now)"),
     "time": FormattedTime(),
     "syslog_time": Moment("syslogMs(v, now, (String)p.get('timezone'))"),
