@@ -504,6 +504,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "ip": Converted(frozenset({"ip", "keyword"}), "ip(v)", complaint="no IP address"),
     "fingerprint": Converted(_TEXTS, "v.replace(':', '').toUpperCase()"),
     "mail_address": Converted(_TEXTS, "mailAddress(v)"),
+    "score_of_10": Converted(frozenset({"long"}), "scoreOfTen(v)", "Long", "no score from 0 to 10"),
     "trimmed": Converted(_TEXTS, "v.trim().isEmpty() ? null : v.trim()"),
     "last_part": Converted(_TEXTS, "lastPart(v)"),
     "dns_records": DnsRecords(),
