@@ -64,7 +64,7 @@ def test_the_version_is_told() -> None:
         ),
         (["plan", "--url", "http://127.0.0.1:1", "--timeout", "soon"], "not a valid float"),
         (["plan", "--url", "http://127.0.0.1:1", "--timeout", "-1"], "more than 0 seconds"),
-        (["ingest", "--url", "http://127.0.0.1:1", "."], "is a directory"),
+        (["ingest", "--url", "http://127.0.0.1:1", "missing"], "does not exist"),
         (["test", "--url", ""], "no cluster address"),
     ],
 )

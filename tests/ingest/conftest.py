@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+DATASETS = ("flow.aws_vpc", "api.aws_cloudtrail", "auth.sshd", "web.apache", "web.nginx")
+
+
 @pytest.fixture(scope="module")
 def deployed(opensearch: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a cluster that the datasets of these tests are deployed in."""
     emptied(opensearch.url)
-    few = only(tmp_path_factory.mktemp("config"), "flow.aws_vpc", "api.aws_cloudtrail")
+    few = only(tmp_path_factory.mktemp("config"), *DATASETS)
     ran = sigmawatch("deploy", "--yes", "--config", few, "--url", opensearch.url)
     assert ran.code == 0, ran.err
     yield opensearch.url

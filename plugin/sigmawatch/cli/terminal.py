@@ -14,10 +14,13 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.text import Text
 
 from sigmawatch.errors import ContentError, Problem, Severity, SigmawatchError
 
@@ -119,11 +122,30 @@ def report_error(error: SigmawatchError) -> None:
         console.print(f"  {error.hint}", markup=False)
 
 
+class _Rate(ProgressColumn):
+    """How many of something are done a second, on the average."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self._what = what
+
+    def render(self, task: Task) -> Text:
+        """Return the rate, or nothing before the first second."""
+        done, elapsed = task.fields.get("done", 0), task.elapsed or 0.0
+        rate = f"{done:,} {self._what}, {done / elapsed:,.0f}/s" if elapsed >= 1 else ""
+        return Text(rate, style="progress.data.speed")
+
+
 @contextmanager
-def progress_bar(*, download: bool = False) -> Iterator[Progress]:
-    """Show progress bars on standard error while the block runs; silent where that is no terminal."""
+def progress_bar(*, download: bool = False, rate: str = "") -> Iterator[Progress]:
+    """Show progress bars on standard error while the block runs; silent where that is no terminal.
+
+    `rate`: of what each task's field `done` counts, so many a second are shown.
+    """
     columns: list[Any] = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]
-    columns += [DownloadColumn() if download else MofNCompleteColumn(), TimeElapsedColumn()]
+    columns += [DownloadColumn() if download else MofNCompleteColumn()]
+    columns += [_Rate(rate)] if rate else []
+    columns += [TimeElapsedColumn()]
     console = errors()
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield progress

@@ -70,7 +70,7 @@ class _AnyText(TextSerializer):
         return data.decode("utf-8", "replace")
 
 
-_OWN_STATUSES = frozenset({401, 403, 429, 502, 503, 504})
+_OWN_STATUSES = frozenset({401, 403, 413, 429, 502, 503, 504})
 """Statuses that mean something whoever answers: proxies and gateways use them too, with a page of HTML."""
 
 _SERIALIZERS = {"application/json": _Json(), "text/*": _AnyText(), "application/*": _AnyText()}
@@ -213,6 +213,8 @@ class Cluster:
                 cause: Exception = error
                 again = idempotent and meta.status in RETRIED_STATUSES and not _is_block(failure)
                 wait = retry_after_seconds(meta.headers.get("retry-after"))
+                if isinstance(failure, failures.ResponseError):
+                    failure.retry_after = wait
                 if wait is not None and wait > self._retry.longest_retry_after:
                     again = False
             except TransportError as error:

@@ -14,7 +14,7 @@ from sigmawatch.errors import ClusterError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ResponseError", "describe", "no_answer", "not_json", "refused_before_sending"]
+__all__ = ["ResponseError", "describe", "may_pass", "no_answer", "not_json", "refused_before_sending"]
 
 _SHOWN = 300
 
@@ -29,6 +29,8 @@ class ResponseError(ClusterError):
         """HTTP status."""
         self.body = body
         """The parsed answer."""
+        self.retry_after: float | None = None
+        """Seconds after which the server wants to be asked again, where it says so."""
         error = body.get("error") if isinstance(body, dict) else None
         self.error_type = ""
         """The server's name of the error, e.g. `illegal_argument_exception`; empty where it gave none."""
@@ -101,6 +103,11 @@ def _hint(status: int, error_type: str, reason: str, login: str) -> str:
     if status == 406 or "media_type_header" in error_type:
         return "The cluster does not take our media type: is a proxy changing headers?"
     return ""
+
+
+def may_pass(error: ClusterError) -> bool:
+    """Return whether a request failed because no answer came, which may be over soon: a restart, a broken network."""
+    return isinstance(error.__cause__, TransportError) and not isinstance(error.__cause__, TlsError)
 
 
 def not_json(method: str, url: str, status: int, content_type: str, text: str) -> ClusterError:

@@ -41,7 +41,7 @@ _FIELD = re.compile(r"@?[A-Za-z_][\w-]*(\.[A-Za-z0-9_][\w-]*)*")
 _KEYS = frozenset(
     {
         "name", "title", "description", "module", "logsources", "message", "parse", "set", "fields", "tables",
-        "cases", "switch", "timestamp", "derive", "envelope", "id", "extends", "parts",
+        "cases", "switch", "timestamp", "derive", "envelope", "id", "extends", "parts", "marks",
     }
 )  # fmt: skip
 _PART_KEYS = frozenset(
@@ -118,6 +118,7 @@ def load_dataset(folder: Path) -> Dataset:
         envelope=_with_splits(read_envelope(envelope) if envelope else Envelope(), body),
         id=read_id(unique) if unique else (),
         extends=extended,
+        marks=reader.texts("marks"),
     )
     if problems:
         raise ContentError(problems)

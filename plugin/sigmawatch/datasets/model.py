@@ -199,6 +199,8 @@ class Dataset:
     """Ways to the values that make an event unique, each with its alternatives; empty: its log has none."""
     extends: Dataset | None = field(default=None, repr=False)
     """The dataset that its description adds to."""
+    marks: tuple[str, ...] = ()
+    """Beginnings of lines that no other log has."""
 
     @property
     def pipeline_id(self) -> str:

@@ -22,7 +22,7 @@ from sigmawatch.config import DatasetTuning, Environment
 from sigmawatch.demo import MOMENT, NAMESPACE, demo_logs
 from sigmawatch.deploy import apply
 from sigmawatch.deploy import plan as make_plan
-from sigmawatch.ingest.files import load_file
+from sigmawatch.ingest.load import load_file
 from sigmawatch.pack.layout import builtin_pack
 from sigmawatch.render.target import Target
 from sigmawatch.run.runner import Runner
