@@ -25,6 +25,12 @@ ALIKE = {
     # The combined format is written by all of them, and squid's has it, too.
     "web.apache/access": {"web.apache", "web.nginx", "web.traefik", "proxy.squid"},
     "web.nginx/access": {"web.nginx", "web.apache", "web.traefik", "proxy.squid"},
+    # No program that is known says that it wrote it.
+    "proxy.w3c/others": {"proxy.w3c", "web.iis"},
+    # Half of the lines are damaged, and all of Azure's records have the same frame.
+    "auth.azure_signin/sign_ins": {"auth.azure_signin", "api.azure_audit"},
+    # As many lines as there are forms of it.
+    "web.traefik/own": {"web.traefik", "firewall.juniper_srx", "firewall.pfsense"},
     # pam's lines are in the logs of all daemons.
     "auth.sshd/pam": {"auth.sshd", "auth.linux"},
     # Few lines, of which most tell nothing but their header.
@@ -32,7 +38,13 @@ ALIKE = {
 }
 """Samples that may be of several datasets, as far as their lines tell."""
 
-UNREADABLE = {"flow.aws_vpc/custom_order", "dns.unbound/syslog", "proxy.w3c/undeclared", "web.traefik/json"}
+UNREADABLE = {
+    "dns.unbound/syslog",
+    "flow.aws_vpc/custom_order",
+    "ids.zeek/others",
+    "proxy.w3c/undeclared",
+    "web.traefik/json",
+}
 """Samples beside those named errors or hostile of whose few lines too many are damaged on purpose."""
 
 

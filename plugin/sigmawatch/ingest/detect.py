@@ -193,7 +193,13 @@ def judge(found: Sequence[Candidate], head: str) -> Verdict:
     if not ranked or ranked[0].share < FITS:
         return Verdict(None, tuple(sorted(found, key=lambda one: (-one.share, -one.score))))
     best = ranked[0]
-    rivals = [one for one in ranked[1:] if not best.beats(one)]
+    # Where both have marks and neither is there, what they read proves nothing: any W3C log can be read by both.
+    unsure = bool(best.dataset.marks) and not marked
+    rivals = [
+        one
+        for one in ranked[1:]
+        if not best.beats(one) or (unsure and one.dataset.marks and one.share >= FITS)
+    ]
     return Verdict(None if rivals else best.dataset, (best, *rivals))
 
 
