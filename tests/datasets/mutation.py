@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -161,7 +162,8 @@ def _damaged_object(pick: random.Random, given: Mapping[str, Any]) -> dict[str, 
         if kind == 0:
             del inside[key]
         elif kind <= 3:
-            inside[key] = pick.choice([*ODD_VALUES, *ODD_WORDS, *_WRITTEN])
+            # A copy: what it is put into may be damaged again.
+            inside[key] = deepcopy(pick.choice([*ODD_VALUES, *ODD_WORDS, *_WRITTEN]))
         elif kind == 4:
             inside[key] = pick.choice(
                 [[inside[key]], [inside[key]] * 2, {"value": inside[key]}, json.dumps(inside[key])]

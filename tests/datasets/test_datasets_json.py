@@ -395,6 +395,19 @@ def test_lists_of_objects(server: Server, small: Dataset) -> None:
     assert "dns" not in becomes(server, small, answers=[])
 
 
+def test_the_json_text_of_a_list_is_as_good_as_the_list(server: Server, small: Dataset) -> None:
+    answers = [{"rdata": "192.0.2.1", "ttl": 5}, {"rdata": "192.0.2.2"}]
+    names = [{"text": "a"}, {"text": "b"}]
+    whole = becomes(server, small, answers=answers, names=names)
+    texts = becomes(server, small, answers=json.dumps(answers), names=f" {json.dumps(names)} ")
+    assert (
+        texts["dns"] == whole["dns"] == {"answers": [{"data": "192.0.2.1", "ttl": 5}, {"data": "192.0.2.2"}]}
+    )
+    assert own(texts)["names"] == own(whole)["names"] == ["a", "b"]
+    for broken in ("[", "[]]", "[{]", '[1],"x":[2]', "[not JSON]"):
+        assert becomes(server, small, answers=broken)["dns"] == {"answers": [{"data": broken}]}
+
+
 def test_objects_of_a_list_may_add_to_a_field_of_the_document(server: Server, tmp_path: Path) -> None:
     mapping = (
         "rrname: [{to: name, type: domain}, {to: ^related.hosts, type: domain, when: {kind: [A, CNAME]}}]"
@@ -512,8 +525,11 @@ def test_members_of_an_object_count_as_those_of_the_event(server: Server, tmp_pa
         # What the event has itself is not covered up, and nothing is lost.
         assert document["event"]["action"] == "x"
         assert own(document)["rest"] == {"extra": "1", "properties": {"kind": "other", "properties": "2"}}
-    assert own(becomes(server, dataset, properties="text"))["rest"] == {"properties": "text"}
-    assert own(becomes(server, dataset, properties=[1]))["rest"] == {"properties": ["1"]}
+    for odd in ("text", ["1"]):
+        document = becomes(server, dataset, properties=odd)
+        assert own(document)["rest"] == {"properties": odd}
+        assert document["error"]["message"] == ["json: properties is no object"]
+    assert "error" not in becomes(server, dataset, properties="")
 
 
 def test_keys_are_known_in_any_case_and_with_endings(server: Server, tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ class Json:
         dotted = script.table("dotted", sorted(name for name in names if "." in name))
         whole = f"withoutDots(root[0], (List){dotted})"
         if self.lift:
-            whole = f"lifted({whole}, (List){script.table('lift', list(self.lift))})"
+            whole = f"lifted({whole}, (List){script.table('lift', list(self.lift))}, problems)"
         if self.any_case:
             # Names that differ in their case only are different ones.
             spellings = {name.lower(): name for name in sorted(names, reverse=True)} | {n: n for n in names}
