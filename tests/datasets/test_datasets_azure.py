@@ -75,6 +75,8 @@ QUERY = {
     "Protocol": "udp",
 }
 LOUD = {"query|endswith": ".c2.example", "record_type": "TXT"}
+GATEWAY = "applicationGateways/gw-1"
+TRAVERSAL = {"cs-uri-query|contains": "../../etc/passwd", "sc-status": 200}
 FIREWALL = {"category": "firewall"}
 DENIED_SSH = {"dst_port": 22, "action": "deny", "src_ip|cidr": "198.51.100.0/24"}
 
@@ -126,6 +128,60 @@ CASES: dict[str, tuple[str, dict[str, str], dict[str, Any], str, str]] = {
         record("AzureFirewallDnsProxy", msg="DNS Request: 10.0.0.4:5 - 6 TXT IN a.c2.example. udp 43 false 512 NOERROR qr,rd 145 0.002s"),
         record("AzureFirewallDnsProxy", msg="DNS Request: 10.0.0.4:5 - 6 TXT IN c2.example.org. udp 43 false 512 NOERROR qr,rd 145 0.002s"),
     ),
+    "resolved in a virtual network": (
+        "dns.azure", {"category": "dns"}, {**LOUD, "src_ip": "10.0.0.4"},
+        record("DnsResponse", query_name="x.C2.example.", query_type="TXT", srcipaddr="10.0.0.4", response_code=0),
+        record("DnsResponse", query_name="C2.example.", query_type="TXT", srcipaddr="10.0.0.4", response_code=0),
+    ),
+    "resolved in a virtual network, exported": (
+        "dns.azure", {"category": "dns"}, {"answer": "192.0.2.66", "response_code": "NOERROR"},
+        row("DNSQueryLogs", QueryName="x.", ResponseCode=0, Answer='[{"Type":"A","RData":"192.0.2.66"}]'),
+        row("DNSQueryLogs", QueryName="x.", ResponseCode=3, Answer='[{"Type":"A","RData":"192.0.2.66"}]'),
+    ),
+    "traversal through a gateway": (
+        "lb.azure_appgw", {"category": "webserver"}, TRAVERSAL,
+        record("ApplicationGatewayAccessLog", GATEWAY, requestUri="/x", originalRequestUriWithArgs="/../../etc/passwd", httpStatus=200),
+        record("ApplicationGatewayAccessLog", GATEWAY, requestUri="/../../etc/passwd", httpStatus=404),
+    ),
+    "traversal through a gateway, exported": (
+        "lb.azure_appgw", {"category": "webserver"}, TRAVERSAL,
+        row("AGWAccessLogs", GATEWAY, OriginalRequestUriWithArgs="/a?b=../../etc/passwd", HttpStatus=200),
+        row("AGWAccessLogs", GATEWAY, OriginalRequestUriWithArgs="/a?b=/etc/hosts", HttpStatus=200),
+    ),
+    "traversal through a gateway of version 1": (
+        "lb.azure_appgw", {"category": "webserver"}, TRAVERSAL,
+        record("ApplicationGatewayAccessLog", GATEWAY, requestUri="/a", requestQuery="b=../../etc/passwd", httpStatus=200),
+        record("ApplicationGatewayAccessLog", GATEWAY, requestUri="/a", requestQuery="b=1", httpStatus=200),
+    ),
+    "traversal through Front Door": (
+        "lb.azure_frontdoor", {"category": "webserver"}, TRAVERSAL,
+        record("FrontDoorAccessLog", "frontDoors/f", requestUri="https://a.example:443/?b=../../etc/passwd", httpStatusCode="200"),
+        record("FrontDoorAccessLog", "frontDoors/f", requestUri="https://a.example:443/?b=1", httpStatusCode="200"),
+    ),
+    "who connected, whatever the header says": (
+        "lb.azure_frontdoor", {"category": "webserver"}, {"c-ip": "198.51.100.66"},
+        record("FrontDoorAccessLog", "frontDoors/f", clientIp="192.0.2.1", socketIp="198.51.100.66", requestUri="https://a.example/"),
+        record("FrontDoorAccessLog", "frontDoors/f", clientIp="198.51.100.66", socketIp="192.0.2.1", requestUri="https://a.example/"),
+    ),
+    "blocked by a gateway's WAF": (
+        "waf.azure", {"category": "waf"}, {"rule_id": "942100", "action": "block"},
+        record("ApplicationGatewayFirewallLog", GATEWAY, ruleId="942100", action="Blocked", requestUri="/"),
+        record("ApplicationGatewayFirewallLog", GATEWAY, ruleId="942100", action="Detected", requestUri="/"),
+    ),
+    "blocked by a gateway's WAF, exported": (
+        "waf.azure", {"category": "waf"}, {"rule_id": "942100", "action": "block"},
+        row("AGWFirewallLogs", GATEWAY, RuleId="942100", Action="Blocked", RequestUri="/"),
+        row("AGWFirewallLogs", GATEWAY, RuleId="942100", Action="Matched", RequestUri="/"),
+    ),
+    "blocked at Front Door": (
+        "waf.azure", {"category": "waf"}, {"rule_id": "942100", "action": "block"},
+        record("FrontDoorWebApplicationFirewallLog", "f/f", ruleName="Microsoft_DefaultRuleSet-1.1-SQLI-942100", action="Block"),
+        # in a mode that stops nothing
+        record(
+            "FrontDoorWebApplicationFirewallLog", "f/f", ruleName="Microsoft_DefaultRuleSet-1.1-SQLI-942100", action="Block",
+            policyMode="detection",
+        ),
+    ),
 }  # fmt: skip
 """What is found -> dataset, logsource and selection of the rule, an event with exactly one match, one with none."""
 
@@ -138,7 +194,7 @@ def test_rules_find_events_in_every_form(server: Server, tmp_path: Path) -> None
             "logsource": logsource,
             "detection": {"selection": selection, "condition": "selection"},
         }
-        file = name.replace(" ", "-").replace(",", "")
+        file = name.replace(" ", "-").replace(",", "").replace("'", "")
         (tmp_path / f"{file}.yml").write_text(json.dumps(rule), encoding="utf-8")
         tests = [
             {"name": name, "logs": {"dataset": dataset, "lines": [line]}, "alerts": 1},
