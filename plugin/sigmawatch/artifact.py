@@ -48,6 +48,9 @@ class Artifact:
     shared: bool = False
     """Part of sigmawatch rather than of a pack: every pack brings it along, none owns or deletes it."""
 
+    stage: str = ""
+    """Of a detection, how far its rule is trusted."""
+
     def owner(self, pack: str) -> str:
         """Return who owns it when `pack` deploys it."""
         return SHARED_OWNER if self.shared else pack

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from sigmawatch.alerts.templates import alert_artifacts
 from sigmawatch.compile.cache import PlanCache, default_cache
 from sigmawatch.compile.context import KEYWORD_FIELDS, Binding, CompileContext, Compiled
 from sigmawatch.compile.files import compile_files
+from sigmawatch.compile.plan import STAGES
 from sigmawatch.config import Environment, dataset_settings, needing_only, tuned
 from sigmawatch.datasets import (
     Dataset,
@@ -24,18 +26,23 @@ from sigmawatch.errors import ContentError, Problem, Severity, TargetUnavailable
 from sigmawatch.pack.artifacts import load_artifacts
 from sigmawatch.pack.layout import Pack, builtin_pack, rule_files
 from sigmawatch.render.detection import detection_artifact
+from sigmawatch.render.kibana import kibana_artifact
+from sigmawatch.render.opensearch import monitor_artifact
+from sigmawatch.render.refusal import RenderRefused
 from sigmawatch.render.scripts import script_artifacts
 from sigmawatch.render.target import Target
 from sigmawatch.render.watch import watch_artifact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from sigma.processing.pipeline import ProcessingPipeline
 
-    from sigmawatch.artifact import Artifact
+    from sigmawatch.artifact import Artifact, ArtifactKey
     from sigmawatch.cluster import Cluster, Features
+    from sigmawatch.compile.plan import DetectionPlan
+    from sigmawatch.deploy.kind import Kind
 
 __all__ = [
     "Bundle",
@@ -63,11 +70,43 @@ class Bundle:
     compiled: Compiled
     datasets: tuple[Dataset, ...] = field(default=(), repr=False)
     """Those that are deployed."""
+    refused: Mapping[str, Problem] = field(default_factory=dict)
+    """Rules that the target cannot express, by their ids, with the reason."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Errors and warnings of the rules."""
-        return self.compiled.problems
+        return (*self.compiled.problems, *self.refused.values())
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """What costs rules their detections here."""
+        return (*self.compiled.errors, *self.refused.values())
+
+    @property
+    def stages(self) -> dict[str, int]:
+        """How many rules have each stage."""
+        found = Counter(plan.rule.stage for plan in self.compiled.plans)
+        return {stage: found[stage] for stage in STAGES if found[stage]}
+
+    @property
+    def spared(self) -> Callable[[ArtifactKey, Kind], str]:
+        """What says of an artifact that the bundle lacks why it must not be deleted; nothing where it may.
+
+        A rule that does not compile may have any id. So while there is one, every earlier detection stays.
+        """
+        broken = len(self.compiled.errors)
+
+        def spare(key: ArtifactKey, kind: Kind) -> str:
+            if not kind.detects:
+                return ""
+            if broken:
+                return f"kept while the pack has {broken} error{'' if broken == 1 else 's'}"
+            rule_id = key.id.partition("/")[2] if kind.spaced else key.id
+            refused = self.refused.get(rule_id)
+            return f"kept: {refused.message}" if refused is not None else ""
+
+        return spare
 
 
 def bindings_of(datasets: Iterable[Dataset]) -> tuple[Binding, ...]:
@@ -110,10 +149,12 @@ def compile_pack(
     site: Environment | None = None,
     types: Mapping[str, str] | None = None,
     cache: PlanCache | None = None,
+    keep_going: bool = False,
 ) -> tuple[Compiled, list[Dataset]]:
     """Load and compile a pack as a site wants it; return its own datasets, too, also those that are switched off.
 
-    `types`: mapping types that win over those of ECS and the datasets. Rules may be about built-in datasets as well.
+    `keep_going`: the rules that compile are tuned even if others do not. `types`: mapping types that win over those of
+    ECS and the datasets. Rules may be about built-in datasets as well.
     Raises ContentError for datasets that are invalid, and for what a site wants of them and cannot be; rules keep
     their problems.
     """
@@ -125,7 +166,7 @@ def compile_pack(
     own = [one for one in known if one.name in {each.name for each in own}]
     context = compile_context(known, overrides=types, placeholders=site.placeholders, root=pack.root)
     compiled = compile_files(rule_files([pack.rules, *site.exclusions]), context, cache=cache)
-    if not compiled.errors:
+    if keep_going or not compiled.errors:
         plans, problems = tuned(compiled.plans, site.rules)
         compiled = replace(compiled, plans=tuple(plans), problems=(*compiled.problems, *problems))
         plans, problems = needing_only([one for one in known if not settings[one.name].enabled], compiled)
@@ -156,9 +197,11 @@ def choose_target(wanted: Target | None, features: Features) -> Target:
     """
     if wanted is None:
         return Target.WATCHER if features.has_watcher else Target.RUNNER
-    if wanted is Target.WATCHER and not features.has_watcher:
+    needs = {Target.WATCHER: "watcher", Target.OPENSEARCH: "alerting"}
+    lack = features.why_not(needs[wanted]) if wanted in needs else ""
+    if lack:
         raise TargetUnavailable(
-            f"target watcher: {features.why_not('watcher')}",
+            f"target {wanted}: {lack}",
             hint="Use --target runner: `sigmawatch run` executes the same detections on any cluster.",
         )
     return wanted
@@ -184,12 +227,28 @@ def build_bundle(
         found += artifacts(dataset, namespace=namespace, traits=traits, settings=wanted[dataset.name])
     found += alert_artifacts()
     found += script_artifacts(watcher=target is Target.WATCHER)
+    refused: dict[str, Problem] = {}
     for plan in compiled.plans:
-        if target is Target.WATCHER:
-            found.append(watch_artifact(plan, namespace=namespace))
-        else:
-            found.append(detection_artifact(plan, namespace=namespace))
-    return Bundle(target, tuple(found), compiled, tuple(datasets))
+        if plan.rule.stage == "test":
+            continue
+        try:
+            found.append(_detection(plan, target, namespace))
+        except RenderRefused as error:
+            place = compiled.places.get(plan.rule.id)
+            path, line = (place.path, place.detection) if place is not None else (None, None)
+            refused[plan.rule.id] = Problem(error.message, path, line, error.hint, code="refused")
+    return Bundle(target, tuple(found), compiled, tuple(datasets), refused)
+
+
+def _detection(plan: DetectionPlan, target: Target, namespace: str) -> Artifact:
+    """Return what a plan becomes for a target. Raises RenderRefused."""
+    if target is Target.KIBANA:
+        return kibana_artifact(plan)
+    if target is Target.OPENSEARCH:
+        return monitor_artifact(plan)
+    if target is Target.WATCHER:
+        return watch_artifact(plan, namespace=namespace)
+    return detection_artifact(plan, namespace=namespace)
 
 
 def traits_of(features: Features) -> EngineTraits:
@@ -221,9 +280,11 @@ def bundle_for(
     target: Target | None,
     namespace: str,
     site: Environment | None = None,
+    keep_going: bool = False,
 ) -> Bundle:
     """Return the bundle of a pack for a cluster, as a site wants it there.
 
+    `keep_going`: rules that do not compile, or that the target cannot express, are left out instead of refused.
     Raises ContentError when any of the pack is invalid, TargetUnavailable when the cluster lacks what the
     target needs.
     """
@@ -233,8 +294,11 @@ def bundle_for(
         from sigmawatch.livetypes import live_types
 
         types = live_types(cluster, site.live_types).types
-    compiled, datasets = compile_pack(pack, site=site, types=types, cache=default_cache())
-    compiled.require()
+    compiled, datasets = compile_pack(
+        pack, site=site, types=types, cache=default_cache(), keep_going=keep_going
+    )
+    if not keep_going:
+        compiled.require()
     brought = brought_artifacts(pack)
     warnings: list[Problem] = []
     settings = dataset_settings(site.datasets, known_datasets(datasets)) if site is not None else {}
@@ -243,6 +307,8 @@ def bundle_for(
         brought += found
     features = cluster.features()
     chosen = choose_target(target, features)
+    if chosen is Target.KIBANA:
+        cluster.kibana.require_detection_engine(cluster.kibana.space)
     problems = warnings + unmade_enrichments(datasets, settings, features)
     bundle = build_bundle(
         replace(compiled, problems=(*compiled.problems, *problems)),
@@ -252,7 +318,17 @@ def bundle_for(
         namespace=namespace,
         settings=settings,
     )
-    return replace(bundle, artifacts=(*bundle.artifacts, *brought))
+    if bundle.refused and not keep_going:
+        raise ContentError(list(bundle.refused.values()))
+    return replace(bundle, artifacts=tuple(_placed(cluster, pack, [*bundle.artifacts, *brought])))
+
+
+def _placed(cluster: Cluster, pack: Pack, artifacts: Iterable[Artifact]) -> list[Artifact]:
+    """Return artifacts with those of Kibana in the space of the cluster's Kibana."""
+    from sigmawatch.deploy.spaces import placed
+
+    kibana = cluster.settings.kibana
+    return placed(artifacts, space=kibana.space if kibana is not None else "", pack=pack.name)
 
 
 def indicator_artifacts(

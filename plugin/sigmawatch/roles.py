@@ -61,14 +61,20 @@ def _runner(target: Target) -> Role:
             _access(["sigmawatch-detections"], "read", "view_index_metadata"),
             _access(["sigmawatch-checkpoints"], "create_index", "view_index_metadata", "read", "write"),
             # Reading, too: what was reported is not reported again. Servers keep silent about what may not be read.
-            _access(["sigmawatch-alerts-*", "sigmawatch-health-*"], "create_index", "read", "write"),
+            _access(
+                ["sigmawatch-alerts-*", "sigmawatch-shadow-*", "sigmawatch-health-*"],
+                "create_index",
+                "read",
+                "write",
+            ),
         ],
     }
 
 
 def _analyst(target: Target) -> Role:
     del target
-    names = ["logs-*", "sigmawatch-alerts", "sigmawatch-alerts-*", "sigmawatch-health", "sigmawatch-health-*"]
+    own = ("sigmawatch-alerts", "sigmawatch-shadow", "sigmawatch-health")
+    names = ["logs-*", *(name for each in own for name in (each, f"{each}-*"))]
     return {"cluster": [], "indices": [_access(names, "read", "view_index_metadata")]}
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import certifi
@@ -94,3 +95,45 @@ def test_nonsense_is_refused_with_what_to_do(environ: dict[str, str], message: s
     with pytest.raises(UsageError, match=message) as caught:
         from_environment(**environ)
     assert "pa:ss" not in str(caught.value)
+
+
+def cloud_id(text: str) -> str:
+    return "my deployment:" + base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "cluster", "kibana"),
+    [
+        ("eu.example.com$abc$def", "https://abc.eu.example.com:443", "https://def.eu.example.com:443"),
+        ("eu.example.com:9243$abc$def", "https://abc.eu.example.com:9243", "https://def.eu.example.com:9243"),
+        (
+            "eu.example.com$abc:9244$def:5601",
+            "https://abc.eu.example.com:9244",
+            "https://def.eu.example.com:5601",
+        ),
+        ("eu.example.com$abc", "https://abc.eu.example.com:443", ""),
+    ],
+)
+def test_a_cloud_id_says_where_the_cluster_and_its_kibana_are(text: str, cluster: str, kibana: str) -> None:
+    variables = {"SIGMAWATCH_CLOUD_ID": cloud_id(text), "SIGMAWATCH_API_KEY": "id:key"}
+    found = ConnectionSettings.from_environment(environ=variables)
+    assert found.urls == (cluster,)
+    assert (found.kibana.connection.urls if found.kibana else ("",)) == (kibana,)
+    if found.kibana is not None:
+        assert found.kibana.connection.api_key == "id:key"
+
+
+@pytest.mark.parametrize("wrong", ["x", "name:!!!", "name:" + base64.b64encode(b"only").decode(), "name:"])
+def test_what_is_no_cloud_id_is_told(wrong: str) -> None:
+    with pytest.raises(UsageError, match="no cloud id"):
+        ConnectionSettings.from_environment(environ={"SIGMAWATCH_CLOUD_ID": wrong})
+
+
+def test_a_cloud_id_and_an_address_exclude_each_other() -> None:
+    both = {"SIGMAWATCH_CLOUD_ID": cloud_id("a$b"), "SIGMAWATCH_URL": "http://localhost:9200"}
+    with pytest.raises(UsageError, match="a cloud id and an address"):
+        ConnectionSettings.from_environment(environ=both)
+    chosen = ConnectionSettings.from_environment(
+        url="http://localhost:1", environ={"SIGMAWATCH_CLOUD_ID": "x"}
+    )
+    assert chosen.urls == ("http://localhost:1",), "what the command line says wins"

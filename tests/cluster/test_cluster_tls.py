@@ -58,6 +58,58 @@ def test_verification_can_be_switched_off(server: HttpStandIn) -> None:
     assert connect(ConnectionSettings(server.url, verify=False)).request("GET", "/") == {"a": 1}
 
 
+@pytest.fixture
+def mutual(certificate: Path) -> Iterator[HttpStandIn]:
+    """A server that lets nobody in who shows no certificate of ours."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(certificate)
+    with HttpStandIn(Answer(body={"a": 1}), tls=context) as stand_in:
+        yield stand_in
+
+
+def test_a_client_certificate_is_shown_where_one_is_wanted(mutual: HttpStandIn, certificate: Path) -> None:
+    key = certificate.with_name("key.pem")
+    settings = ConnectionSettings(
+        mutual.url, ca_file=certificate, client_certificate=certificate, client_key=key
+    )
+    assert connect(settings).request("GET", "/") == {"a": 1}
+    assert settings.login == "client certificate"
+    with pytest.raises(ClusterError):
+        connect(ConnectionSettings(mutual.url, ca_file=certificate)).request("GET", "/")
+
+
+def test_certificate_and_key_may_be_in_one_file_and_come_from_the_environment(
+    mutual: HttpStandIn, certificate: Path, tmp_path: Path
+) -> None:
+    both = tmp_path / "both.pem"
+    both.write_text(certificate.read_text() + certificate.with_name("key.pem").read_text())
+    variables = {
+        "SIGMAWATCH_URL": mutual.url,
+        "SIGMAWATCH_CA": str(certificate),
+        "SIGMAWATCH_CLIENT_CERTIFICATE": str(both),
+    }
+    assert connect(ConnectionSettings.from_environment(environ=variables)).request("GET", "/") == {"a": 1}
+
+
+def test_keys_that_cannot_be_used_are_told_before_anything_is_sent(
+    server: HttpStandIn, certificate: Path, tmp_path: Path
+) -> None:
+    command = "openssl pkey -aes256 -passout pass:secret -in key.pem -out"
+    locked = tmp_path / "locked.pem"
+    subprocess.run([*command.split(), str(locked)], cwd=certificate.parent, check=True, capture_output=True)
+    with pytest.raises(UsageError, match="wants a passphrase"):
+        ConnectionSettings(server.url, client_certificate=certificate, client_key=locked)
+    with pytest.raises(UsageError, match="no certificate and key that belong together"):
+        ConnectionSettings(server.url, client_certificate=certificate)
+    with pytest.raises(UsageError, match="a key without its certificate"):
+        ConnectionSettings(server.url, client_key=locked)
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        ConnectionSettings(server.url, client_certificate=tmp_path / "none.pem")
+    assert server.seen == []
+
+
 def test_a_file_that_is_no_certificate_is_a_message(server: HttpStandIn, tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text("nothing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,28 @@ def test_where_a_configuration_is_found(tmp_path: Path, monkeypatch: pytest.Monk
     assert find_configuration(here / "sigmawatch.yml").placeholders["a"] == ("here",)
     with pytest.raises(UsageError, match="there is no such configuration file"):
         find_configuration(tmp_path / "none.yml")
+
+
+def test_an_environment_may_be_named_by_its_cloud_id(tmp_path: Path) -> None:
+    known = "prod:" + base64.b64encode(b"eu.example.com$abc$def").decode()
+    path = written(
+        tmp_path, f"environments:\n  prod:\n    cloud_id: '{known}'\n    auth: {{api_key: {{env: K}}}}\n"
+    )
+    settings = load_configuration(path).environment("prod").connection({"K": "id:key"})
+    assert settings.urls == ("https://abc.eu.example.com:443",)
+    assert settings.kibana is not None
+    assert settings.kibana.connection.urls == ("https://def.eu.example.com:443",)
+    (told,) = problems(tmp_path, "environments:\n  prod:\n    cloud_id: nonsense\n")
+    assert "cloud_id: that is no cloud id" in told
+    (told,) = problems(tmp_path, f"environments:\n  prod:\n    url: http://a\n    cloud_id: '{known}'\n")
+    assert "cloud_id: beside url" in told
+
+
+def test_a_client_certificate_stands_beside_the_authority(tmp_path: Path) -> None:
+    (told,) = problems(
+        tmp_path, "environments:\n  prod:\n    url: http://a\n    tls: {certificate: me.pem}\n"
+    )
+    assert "me.pem does not exist" in told
+    (tmp_path / "me.key").write_text("x")
+    (told,) = problems(tmp_path, "environments:\n  prod:\n    url: http://a\n    tls: {key: me.key}\n")
+    assert "key: without a certificate" in told

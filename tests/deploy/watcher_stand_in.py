@@ -59,6 +59,8 @@ class WatcherStandIn:
     enabled: bool = True
     watches: dict[str, _Watch] = field(default_factory=dict)
     indices: dict[str, dict[str, _Document]] = field(default_factory=dict)
+    failing: dict[str, str] = field(default_factory=dict)
+    """Watches of which something fails when they are executed: `input` or `action`."""
     requests: list[tuple[str, str]] = field(default_factory=list)
     """Method and path of every request."""
 
@@ -153,6 +155,8 @@ class WatcherStandIn:
             raise Refused(403, "security_exception", "current license is non-compliant for [watcher]")
         if parts == ["_query", "watches"] and method == "POST":
             return 200, self._query(orjson.loads(raw))
+        if parts[0] == "watch" and len(parts) == 3 and parts[2] == "_execute" and method in {"POST", "PUT"}:
+            return self._execute(parts[1], orjson.loads(raw))
         if parts[0] != "watch" or len(parts) != 2:
             raise Refused(400, "illegal_argument_exception", "no handler found")
         watch_id = parts[1]
@@ -171,6 +175,40 @@ class WatcherStandIn:
             "status": self._status(watch),
             "watch": _shown(watch.body),
         }
+
+    def _execute(self, watch_id: str, body: dict[str, Any]) -> tuple[int, Any]:
+        known = {
+            "trigger_data",
+            "alternative_input",
+            "ignore_condition",
+            "record_execution",
+            "action_modes",
+            "watch",
+        }
+        if unknown := set(body) - known:
+            raise Refused(400, "parse_exception", f"unexpected field {sorted(unknown)}")
+        if watch_id not in self.watches:
+            raise Refused(404, "resource_not_found_exception", f"Watch with id [{watch_id}] does not exist")
+        assert body["action_modes"] == {"_all": "simulate"}, "a trial must have no effect"
+        assert not body.get("record_execution")
+        failure = self.failing.get(watch_id)
+        result: dict[str, Any] = {
+            "execution_time": "2026-03-01T10:00:00.000Z",
+            "execution_duration": 1,
+            "input": {"type": "search", "status": "success"},
+            "condition": {"type": "script", "status": "success", "met": False},
+            "actions": [],
+        }
+        state = "execution_not_needed"
+        if failure == "input":
+            error = {"type": "index_closed_exception", "reason": "closed"}
+            result = {"input": {"type": "search", "status": "failure", "error": error}, "actions": []}
+            state = "failed"
+        elif failure == "action":
+            result["actions"] = [{"id": "alerts", "type": "index", "status": "failure", "reason": "no index"}]
+            state = "executed"
+        record = {"watch_id": watch_id, "state": state, "result": result, "messages": []}
+        return 200, {"_id": f"{watch_id}_u-t", "watch_record": record}
 
     def _query(self, body: dict[str, Any]) -> dict[str, Any]:
         if unknown := set(body) - {"from", "size", "query", "sort", "search_after"}:

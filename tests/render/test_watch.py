@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -92,7 +93,17 @@ ALIASED = DetectionPlan(
         aliased=(("source.ip", "source.ip"), ("user.name", "user.name")),
     ),
 )
-PLANS = {"plain": PLAIN, "count": COUNT, "sum": SUM, "chain": CHAIN, "aliased": ALIASED}
+ON_TRIAL = replace(PLAIN, rule=replace(RULE, stage="shadow"))
+COUNT_ON_TRIAL = replace(COUNT, rule=replace(RULE, stage="shadow"))
+PLANS = {
+    "plain": PLAIN,
+    "count": COUNT,
+    "sum": SUM,
+    "chain": CHAIN,
+    "aliased": ALIASED,
+    "plain on trial": ON_TRIAL,
+    "count on trial": COUNT_ON_TRIAL,
+}
 
 
 def events() -> list[dict[str, Any]]:
@@ -191,6 +202,8 @@ def test_the_transform_of_a_watch_raises_the_alerts_of_the_runner(cluster: Clust
     wanted = as_documents(by_runner(plan, answer))
     assert wanted
     assert transformed(cluster, plan, answer) == wanted
+    name = "sigmawatch-shadow" if plan.rule.stage == "shadow" else "sigmawatch-alerts"
+    assert {alert["_index"] for alert in wanted} == {f"{name}-default-2026.03"}
 
 
 def test_groups_beyond_the_page_are_told_even_when_the_page_looks_empty(cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from sigmawatch.alerts.document import ALERTS, HEALTH, iso_time
+from sigmawatch.alerts.document import ALERTS, HEALTH, SHADOW, iso_time
 from sigmawatch.alerts.templates import alert_artifacts
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.compile.plan import Correlation, CorrelationNode, DetectionPlan, Query, RuleInfo
@@ -123,7 +123,7 @@ class Bench:
 
     # Findings -------------------------------------------------------------------------------------------
 
-    def alerts(self) -> list[tuple[str, str, str]]:
+    def alerts(self, name: str = ALERTS) -> list[tuple[str, str, str]]:
         """Return rule, time and source of every alert, in order."""
         return sorted(
             (
@@ -131,7 +131,7 @@ class Bench:
                 hit["_source"]["@timestamp"],
                 hit["_source"].get("source", {}).get("ip", ""),
             )
-            for hit in self._written(ALERTS)
+            for hit in self._written(name)
         )
 
     def alert_ids(self) -> set[str]:
@@ -163,7 +163,9 @@ class Bench:
 
     def forget_runs(self, *more: str) -> None:
         """Remove what runs left, but not detections and events."""
-        written = self.cluster.request("GET", f"/{ALERTS}-{self.token}-*,{HEALTH}-{self.token}-*")
+        written = self.cluster.request(
+            "GET", f"/{ALERTS}-{self.token}-*,{SHADOW}-{self.token}-*,{HEALTH}-{self.token}-*"
+        )
         names = ",".join([*written, CHECKPOINTS, *more])
         self.cluster.request("DELETE", f"/{names}", params={"ignore_unavailable": "true"})
 

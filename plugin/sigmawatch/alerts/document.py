@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALERTS",
     "HEALTH",
+    "SHADOW",
     "Alert",
     "AlertSpec",
     "alert_spec",
@@ -37,6 +38,9 @@ __all__ = [
 
 ALERTS = "sigmawatch-alerts"
 """Name under which all alerts are read; their indices are `sigmawatch-alerts-<namespace>-<year>.<month>`."""
+
+SHADOW = "sigmawatch-shadow"
+"""As `ALERTS`, for rules that are on trial (stage `shadow`): nothing that reads alerts finds them there."""
 
 HEALTH = "sigmawatch-health"
 """As `ALERTS`, for what kept a detection from seeing everything."""
@@ -71,6 +75,8 @@ class AlertSpec:
     reason: str
     """Correlations: says why, after the value (e.g. ` events within 5m (threshold: at least 10)`)."""
     namespace: str = "default"
+    alerts: str = ALERTS
+    """Name of the indices that the alerts go to: `ALERTS` or `SHADOW`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the parameters of `watch-transform.painless`."""
@@ -82,6 +88,7 @@ class AlertSpec:
             "related": self.related,
             "reason": self.reason,
             "namespace": self.namespace,
+            "alerts": self.alerts,
         }
 
     def source_fields(self) -> list[str]:
@@ -92,6 +99,8 @@ class AlertSpec:
 def alert_spec(plan: DetectionPlan, *, target: str, namespace: str = "default") -> AlertSpec:
     """Return what is known beforehand of the alerts of a plan that `target` executes."""
     rule = plan.rule
+    on_trial = rule.stage == "shadow"
+    index = SHADOW if on_trial else ALERTS
     about = {
         "id": rule.id,
         "name": rule.title,
@@ -108,6 +117,7 @@ def alert_spec(plan: DetectionPlan, *, target: str, namespace: str = "default") 
         "tags": list(rule.tags),
         "falsepositives": list(rule.falsepositives),
         "target": target,
+        "stage": "shadow" if on_trial else "",
     }
     reason = ""
     if plan.correlation is not None:
@@ -136,12 +146,12 @@ def alert_spec(plan: DetectionPlan, *, target: str, namespace: str = "default") 
         for path, names in zip(groups, plan.correlation.aliased, strict=False):
             if all(ecs_type(name) == "ip" for name in names):
                 related["ip"].append(path)
-        return AlertSpec(rule.id, template, (), groups, related, reason, namespace)
+        return AlertSpec(rule.id, template, (), groups, related, reason, namespace, index)
     own_fields = sorted(set(fields_of(plan.query)).difference(COPIED))
     extra = _without_clashes((name, alert_path(name)) for name in own_fields if not _of_alert(name))
     copied = (*_COPIED, *extra)
     related = related_fields(tuple(map(itemgetter(1), copied)))
-    return AlertSpec(rule.id, template, copied, (), related, reason, namespace)
+    return AlertSpec(rule.id, template, copied, (), related, reason, namespace, index)
 
 
 def _without_clashes(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -280,7 +290,7 @@ def alerts_of_hits(spec: AlertSpec, hits: Sequence[Mapping[str, Any]], *, create
         _add_related(document, spec)
         document["sigmawatch"]["events"] = [{"index": hit["_index"], "id": hit["_id"]}]
         alert_id = _digest([spec.rule_id, hit["_index"], hit["_id"]])
-        alerts.append(Alert(_index(ALERTS, spec.namespace, time), alert_id, document))
+        alerts.append(Alert(_index(spec.alerts, spec.namespace, time), alert_id, document))
     return alerts
 
 
@@ -308,7 +318,7 @@ def alerts_of_groups(spec: AlertSpec, buckets: Sequence[Mapping[str, Any]], *, c
             own["group"] = group
             own["events"] = [{"index": hit["_index"], "id": hit["_id"]} for hit in hits]
             alert_id = _digest([spec.rule_id, *values, time])
-            alerts.append(Alert(_index(ALERTS, spec.namespace, time), alert_id, document))
+            alerts.append(Alert(_index(spec.alerts, spec.namespace, time), alert_id, document))
     return alerts
 
 

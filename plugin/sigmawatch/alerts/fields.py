@@ -65,6 +65,7 @@ OWN = {
     "sigmawatch.level": "keyword",
     "sigmawatch.risk_score": "long",
     "sigmawatch.runbook": "keyword",
+    "sigmawatch.stage": "keyword",
     "sigmawatch.tags": "keyword",
     "sigmawatch.target": "keyword",
     "threat.framework": "keyword",

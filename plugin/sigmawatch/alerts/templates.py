@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sigmawatch.alerts.document import ALERTS, HEALTH
+from sigmawatch.alerts.document import ALERTS, HEALTH, SHADOW
 from sigmawatch.alerts.fields import mapping_properties
 from sigmawatch.artifact import Artifact
 
@@ -42,4 +42,5 @@ def alert_artifacts() -> list[Artifact]:
         },
         "rule": {"properties": {"id": {"type": "keyword"}, "name": {"type": "keyword"}}},
     }
-    return [_template(ALERTS, mapping_properties()), _template(HEALTH, health)]
+    alerts = [_template(name, mapping_properties()) for name in (ALERTS, SHADOW)]
+    return [*alerts, _template(HEALTH, health)]

@@ -19,20 +19,23 @@ from sigmawatch.cli.options import (
     pack_option,
     site_of,
 )
-from sigmawatch.cli.terminal import print_problems, progress_bar
+from sigmawatch.cli.terminal import counted, errors, print_problems, progress_bar
 from sigmawatch.deploy import ApplyResult, Origin, Plan, apply, origin_of
 from sigmawatch.deploy import plan as make_plan
 from sigmawatch.deploy.planner import MAX_DELETES
+from sigmawatch.deploy.proof import prove, samples_of
 from sigmawatch.deploy.registry import read_registry
 from sigmawatch.deploy.releases import list_releases
 from sigmawatch.errors import UsageError
 from sigmawatch.render.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sigmawatch.cluster import Cluster
     from sigmawatch.config import Environment
+    from sigmawatch.datasets import Dataset
+    from sigmawatch.deploy.proof import Failing
     from sigmawatch.deploy.saved import PlanOptions
     from sigmawatch.pack.layout import Pack
 
@@ -46,6 +49,9 @@ __all__ = [
     "message_option",
     "pack_name_option",
     "planned",
+    "tell_left_out",
+    "try_out",
+    "verify_option",
     "wanted",
     "yes_option",
 ]
@@ -56,6 +62,12 @@ max_deletes_option = click.option(
     default=MAX_DELETES,
     show_default=True,
     help="Refuse to delete more artifacts than this.",
+)
+
+verify_option = click.option(
+    "--verify/--no-verify",
+    default=True,
+    help="Try what was deployed afterwards: pipelines on samples, watches and monitors as a dry run, searches once.",
 )
 
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask; for scripts and CI.")
@@ -82,6 +94,12 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--delete-data",
             is_flag=True,
             help="Data streams and indices that the pack no longer has go, too, with their documents.",
+        ),
+        click.option(
+            "--keep-going",
+            is_flag=True,
+            help="Leave out rules that do not compile or that the target cannot express; what is deployed of "
+            "them stays.",
         ),
         click.option("--prune/--no-prune", default=True, help="Delete what the pack no longer has."),
         namespace_option("Of data streams and alerts."),
@@ -136,9 +154,16 @@ def wanted(
 
 def planned(cluster: Cluster, what: Wanted) -> tuple[Bundle, Plan]:
     """Return the bundle of a pack and its plan for a cluster; warnings about rules go to standard error."""
-    bundle = bundle_for(cluster, what.pack, target=what.target, namespace=what.namespace, site=what.site)
-    print_problems(bundle.problems, in_brief=True)
     options = what.options
+    bundle = bundle_for(
+        cluster,
+        what.pack,
+        target=what.target,
+        namespace=what.namespace,
+        site=what.site,
+        keep_going=options.keep_going,
+    )
+    print_problems(bundle.problems, in_brief=not bundle.errors)
     plan = make_plan(
         cluster,
         bundle.artifacts,
@@ -147,8 +172,17 @@ def planned(cluster: Cluster, what: Wanted) -> tuple[Bundle, Plan]:
         adopt=options.adopt,
         max_deletes=options.max_deletes,
         data=options.delete_data,
+        spared=bundle.spared,
     )
     return bundle, plan
+
+
+def tell_left_out(number: int) -> None:
+    """Say at the end how many rules have no part in this, since their errors stand far above by then."""
+    if number:
+        errors().print(
+            f"{counted(number, 'rule')} left out, with the errors told before", style="bold red", markup=False
+        )
 
 
 def deployed_pack(cluster: Cluster, given: str | None) -> str:
@@ -179,6 +213,21 @@ def confirm(plan: Plan, *, yes: bool) -> None:
             "not asked, because there is no terminal", hint="Pass --yes to apply it without asking."
         )
     click.confirm(f"Apply ({plan.summary})?", abort=True, err=True)
+
+
+def try_out(
+    cluster: Cluster, plan: Plan, result: ApplyResult, datasets: Iterable[Dataset] = ()
+) -> list[Failing]:
+    """Try what was written, behind a progress bar; return what does not work."""
+    with progress_bar() as progress:
+        task = progress.add_task("Trying it", total=None)
+        return prove(
+            cluster,
+            plan,
+            result,
+            samples=samples_of(datasets),
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
 
 
 def carry_out(

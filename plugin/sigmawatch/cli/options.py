@@ -83,7 +83,7 @@ def open_cluster(
     from sigmawatch.cluster import connect
 
     site = Environment("") if environment is None else site_of(config_path, environment, folders)
-    if url is not None and site.url:
+    if url is not None and (site.url or site.cloud_id):
         raise UsageError(
             f"--url and the address of the environment {site.name} exclude each other",
             hint="Its credentials must not go to another cluster.",

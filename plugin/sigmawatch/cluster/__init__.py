@@ -5,10 +5,12 @@ from sigmawatch.cluster.client import Cluster, connect, url_path
 from sigmawatch.cluster.failures import ResponseError
 from sigmawatch.cluster.features import Features
 from sigmawatch.cluster.info import ClusterInfo
+from sigmawatch.cluster.kibana import DEFAULT_SPACE, Kibana
 from sigmawatch.cluster.node import CompatibleNode
-from sigmawatch.cluster.settings import ConnectionSettings
+from sigmawatch.cluster.settings import ConnectionSettings, KibanaSettings
 
 __all__ = [
+    "DEFAULT_SPACE",
     "BulkFailure",
     "BulkItem",
     "Cluster",
@@ -16,6 +18,8 @@ __all__ = [
     "CompatibleNode",
     "ConnectionSettings",
     "Features",
+    "Kibana",
+    "KibanaSettings",
     "ResponseError",
     "bulk",
     "connect",

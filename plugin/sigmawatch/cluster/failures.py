@@ -22,7 +22,9 @@ _SHOWN = 300
 class ResponseError(ClusterError):
     """The cluster answered a request with an error."""
 
-    def __init__(self, method: str, path: str, status: int, body: Any, *, login: str = "") -> None:
+    def __init__(
+        self, method: str, path: str, status: int, body: Any, *, login: str = "", endpoint: str = "cluster"
+    ) -> None:
         self.method = method
         self.path = path
         self.status = status
@@ -39,13 +41,17 @@ class ResponseError(ClusterError):
         if isinstance(error, dict):
             self.error_type = str(error.get("type", ""))
             self.reason = describe(error)
+        elif isinstance(body, dict) and isinstance(body.get("message"), str | list):
+            # Kibana: its `error` is only the name of the status.
+            told = body["message"]
+            self.reason = told if isinstance(told, str) else "; ".join(map(str, told))
         elif isinstance(error, str):
             self.reason = error
         elif isinstance(body, str):
             self.reason = _gist(body)
         reason = self.reason or (str(body)[:_SHOWN] if body else "no reason given")
         message = f"{method} {path}: {status} {reason}"
-        super().__init__(message, hint=_hint(status, self.error_type, self.reason, login))
+        super().__init__(message, hint=_hint(status, self.error_type, self.reason, login, endpoint))
 
 
 def describe(error: dict[str, Any]) -> str:
@@ -63,11 +69,12 @@ def describe(error: dict[str, Any]) -> str:
     return ": ".join(parts)
 
 
-def _hint(status: int, error_type: str, reason: str, login: str) -> str:
+def _hint(status: int, error_type: str, reason: str, login: str, endpoint: str) -> str:
     if status == 401:
         if login in {"", "no credentials"}:
             return "It wants credentials: set SIGMAWATCH_API_KEY, or SIGMAWATCH_USERNAME and _PASSWORD."
-        return f"The cluster does not accept our {login}: wrong, expired or revoked."
+        the_one = "Kibana" if endpoint == "Kibana" else "The cluster"
+        return f"{the_one} does not accept our {login}: wrong, expired or revoked."
     if "cluster_block_exception" in error_type or "index_create_block" in error_type:
         if (
             "flood" in reason

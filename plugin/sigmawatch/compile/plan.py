@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CORRELATION_TYPES",
     "SEVERITIES",
+    "STAGES",
     "Correlation",
     "CorrelationNode",
     "DetectionPlan",
@@ -43,6 +44,10 @@ CORRELATION_TYPES = (
 
 SEVERITIES = {"informational": 10, "low": 21, "medium": 47, "high": 73, "critical": 99}
 """A Sigma level as a number from 0 to 100; the values of Kibana's detection engine, so that both sort alike."""
+
+STAGES = ("test", "shadow", "live")
+"""test: only tests evaluate the rule, it is not deployed. shadow: evaluated like any other, but its alerts are kept
+apart and notify nobody. live: its alerts are alerts."""
 
 Expression = dict[str, Any]
 """A condition over inputs: `{"input": 0}`, `{"not": e}`, `{"and": [e, …]}` or `{"or": [e, …]}`."""
@@ -74,6 +79,8 @@ class RuleInfo:
     """What the analyst does first: text or an address."""
     source: str = ""
     """The file it comes from, relative to its pack."""
+    stage: str = "live"
+    """How far it is trusted, one of `STAGES`."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sigma.exceptions import SigmaError
 
-from sigmawatch.compile.plan import SEVERITIES, RuleInfo
+from sigmawatch.compile.plan import SEVERITIES, STAGES, RuleInfo
 
 if TYPE_CHECKING:
     from sigma.rule import SigmaRuleBase
@@ -19,7 +19,7 @@ DEFAULT_INTERVAL = 300
 
 URGENT_INTERVAL = 60
 
-OPTIONS = frozenset({"interval", "risk_score", "runbook"})
+OPTIONS = frozenset({"interval", "risk_score", "runbook", "stage"})
 """Keys that a rule may give under `sigmawatch:`."""
 
 _INTERVAL = re.compile(r"([1-9][0-9]{0,5})([smhd])")
@@ -67,6 +67,9 @@ def rule_info(rule: SigmaRuleBase) -> RuleInfo:
     risk = options.get("risk_score", severity)
     if not isinstance(risk, int) or isinstance(risk, bool) or not 0 <= risk <= 100:
         raise SigmaError(f"sigmawatch: risk_score {risk!r} is not from 0 to 100", source=rule.source)
+    stage = options.get("stage", "live")
+    if stage not in STAGES:
+        raise SigmaError(f"sigmawatch: stage {stage!r} is none of {', '.join(STAGES)}", source=rule.source)
     changed = rule.modified or rule.date
     return RuleInfo(
         id=rule_id(rule),
@@ -83,4 +86,5 @@ def rule_info(rule: SigmaRuleBase) -> RuleInfo:
         tags=tuple(str(tag) for tag in rule.tags or ()),
         falsepositives=tuple(str(text) for text in rule.falsepositives or ()),
         runbook=str(options.get("runbook", "")).strip(),
+        stage=stage,
     )

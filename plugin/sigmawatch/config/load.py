@@ -33,7 +33,18 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SPACE = re.compile(r"[a-z0-9_-]+", re.ASCII)  # Kibana: "URL identifier" of a space
 _CONTENT = ("placeholders", "rules", "exclusions", "datasets", "threat_intel")
 _TOP = (*_CONTENT, "environments")
-_KEYS = ("url", "auth", "tls", "timeout", "namespace", "live_types", "target", "kibana", *_CONTENT)
+_KEYS = (
+    "url",
+    "cloud_id",
+    "auth",
+    "tls",
+    "timeout",
+    "namespace",
+    "live_types",
+    "target",
+    "kibana",
+    *_CONTENT,
+)
 _LOGINS = ("api_key", "bearer", "username", "password")
 
 
@@ -143,13 +154,20 @@ def _environments(reader: Reader, folder: Path, site: Environment) -> Mapping[st
 
 def _environment(name: str, reader: Reader, folder: Path, site: Environment) -> Environment:
     tls = reader.get("tls")
-    has_tls = tls is not None and tls.is_mapping(("ca", "fingerprint", "verify"))
+    has_tls = tls is not None and tls.is_mapping(("ca", "certificate", "fingerprint", "key", "verify"))
+    if tls is not None and tls.get("key") is not None and tls.get("certificate") is None:
+        tls.at("key").problem("key: without a certificate")
+    if reader.get("cloud_id") is not None and reader.get("url") is not None:
+        reader.at("cloud_id").problem("cloud_id: beside url", hint="give one of them")
     return Environment(
         name=name,
         url=_addresses(reader),
+        cloud_id=_cloud_id(reader),
         login=_login(reader, folder),
         ca_file=_existing(tls, "ca", folder) if tls is not None and has_tls else None,
         fingerprint=tls.text("fingerprint", default="") or None if tls is not None and has_tls else None,
+        client_certificate=_existing(tls, "certificate", folder) if tls is not None and has_tls else None,
+        client_key=_existing(tls, "key", folder) if tls is not None and has_tls else None,
         verify=tls.flag("verify") if tls is not None and has_tls and tls.get("verify") else True,
         timeout=_seconds(reader),
         namespace=_matching(reader, "namespace", NAMESPACE, "lower-case letters, digits and - _ ."),
@@ -174,6 +192,20 @@ def _addresses(reader: Reader) -> tuple[str, ...]:
     if member is None:
         return ()
     return tuple(_address(each) for each in member.elements())
+
+
+def _cloud_id(reader: Reader) -> str | None:
+    # Commands that only look at files do not wait for the client to be imported.
+    from sigmawatch.cluster.settings import addresses_of_cloud
+
+    text = reader.text("cloud_id", default="")
+    if not text:
+        return None
+    try:
+        addresses_of_cloud(text)
+    except UsageError as error:
+        reader.at("cloud_id").problem(f"cloud_id: {error.message}", hint=error.hint)
+    return text
 
 
 def _address(reader: Reader) -> str:

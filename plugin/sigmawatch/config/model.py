@@ -76,10 +76,14 @@ class Environment:
     name: str
     url: tuple[str, ...] = ()
     """Addresses of the cluster; none: SIGMAWATCH_URL."""
+    cloud_id: str | None = None
+    """Instead of addresses: what Elastic Cloud calls the deployment."""
     login: Login | None = None
     """None: as the environment variables say."""
     ca_file: Path | None = None
     fingerprint: str | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
     verify: bool = True
     timeout: float | None = None
     namespace: str | None = None
@@ -123,14 +127,18 @@ class Environment:
             variables |= {name: secret.read(source) for name, secret in given.items() if secret is not None}
             if self.login.username:
                 variables["SIGMAWATCH_USERNAME"] = self.login.username
-        return ConnectionSettings.from_environment(
+        found = ConnectionSettings.from_environment(
             url=self.url or None,
+            cloud_id=self.cloud_id,
             ca_file=self.ca_file,
             fingerprint=self.fingerprint,
+            client_certificate=self.client_certificate,
+            client_key=self.client_key,
             verify=None if self.verify else False,
             timeout=self.timeout,
             environ=variables,
         )
+        return found if self.kibana is None else found.with_kibana(self.kibana.url, self.kibana.space)
 
 
 @dataclass(frozen=True)

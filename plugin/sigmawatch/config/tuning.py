@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sigmawatch.compile.plan import SEVERITIES, spell_bounds
+from sigmawatch.compile.plan import SEVERITIES, STAGES, spell_bounds
 from sigmawatch.errors import ContentError, Problem, Severity
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class RuleTuning:
     """What is different about one rule. None: as the rule says."""
 
     enabled: bool | None = None
+    stage: str | None = None
+    """How far the rule is trusted here, one of `STAGES`."""
     level: str | None = None
     interval: int | None = None
     """Seconds between evaluations."""
@@ -47,7 +49,7 @@ def read_tunings(reader: Reader) -> dict[str, RuleTuning]:
     member = reader.get("rules")
     found: dict[str, RuleTuning] = {}
     for key, each in member.items() if member is not None else ():
-        if each.is_mapping(("enabled", "was", *_VALUES)):
+        if each.is_mapping(("enabled", "stage", "was", *_VALUES)):
             found[key] = _tuning(each)
     return found
 
@@ -56,6 +58,7 @@ def _tuning(reader: Reader) -> RuleTuning:
     was = reader.get("was")
     return RuleTuning(
         enabled=reader.flag("enabled") if reader.get("enabled") is not None else None,
+        stage=_stage(reader.get("stage")),
         level=_level(reader.get("level")),
         interval=_interval(reader.get("interval")),
         risk_score=_risk(reader.get("risk_score")),
@@ -64,6 +67,14 @@ def _tuning(reader: Reader) -> RuleTuning:
         path=reader.document.path,
         line=reader.document.line_of(*reader.keys),
     )
+
+
+def _stage(reader: Reader | None) -> str | None:
+    if reader is None:
+        return None
+    if reader.data not in STAGES:
+        reader.problem(f"stage: {reader.data!r} is none", hint=f"one of {', '.join(STAGES)}")
+    return str(reader.data)
 
 
 def _level(reader: Reader | None) -> str | None:
@@ -151,6 +162,8 @@ def tuned(
 
 def _applied(plan: DetectionPlan, tuning: RuleTuning, problems: list[Problem]) -> DetectionPlan:
     rule = plan.rule
+    if tuning.stage is not None:
+        rule = replace(rule, stage=tuning.stage)
     if tuning.level is not None:
         severity = SEVERITIES[tuning.level]
         # A rule that gives no weight of its own weighs as much as its level.

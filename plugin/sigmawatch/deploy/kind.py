@@ -41,6 +41,16 @@ class Kind(ABC):
     authored: ClassVar[bool] = True
     """False: only ever compiled, so that a pack cannot bring a body of its own."""
 
+    spaced: ClassVar[bool] = False
+    """True: in Kibana, so that ids begin with a space and a slash."""
+    detects: ClassVar[bool] = False
+    """True: what rules become. Kept while rules do not compile, since nobody knows which of them it is."""
+
+    def concerns(self, cluster: Cluster, artifact_id: str) -> bool:
+        """Return whether a deploy to this cluster is about an artifact at all; False: it is left alone."""
+        del cluster, artifact_id
+        return True
+
     @abstractmethod
     def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
         """Return the bodies of those ids that exist, in as few requests as the API allows.
@@ -81,6 +91,19 @@ class Kind(ABC):
     def marks_of(self, body: Mapping[str, Any]) -> Mapping[str, str]:
         """Return the marks that `mark` put into a body; empty where there are none."""
         del body
+        return {}
+
+    def prove(
+        self,
+        cluster: Cluster,
+        artifacts: Sequence[Artifact],
+        samples: Mapping[str, Sequence[Mapping[str, Any]]],
+    ) -> Mapping[str, str]:
+        """Try artifacts that were just written, without any effect; return by id why some do not work.
+
+        `samples`: documents for ingest pipelines, by their ids. Here: nothing can be tried. Raises ClusterError.
+        """
+        del cluster, artifacts, samples
         return {}
 
     def prepare(self, cluster: Cluster) -> None:  # noqa: B027  # most kinds need nothing

@@ -90,6 +90,7 @@ class Change:
             "depends_on": [list(key) for key in self.artifact.depends_on] if self.artifact else [],
             "seed": self.artifact is not None and self.artifact.seed,
             "shared": self.artifact is not None and self.artifact.shared,
+            "stage": self.artifact.stage if self.artifact else "",
         }
 
 

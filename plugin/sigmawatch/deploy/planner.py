@@ -16,7 +16,7 @@ from sigmawatch.deploy.releases import latest_release
 from sigmawatch.errors import ContentError, Problem, TargetUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sigmawatch.cluster import Cluster
     from sigmawatch.deploy.kind import Body, Kind
@@ -41,12 +41,14 @@ def plan(
     adopt: bool = False,
     max_deletes: int = MAX_DELETES,
     data: bool = False,
+    spared: Callable[[ArtifactKey, Kind], str] | None = None,
 ) -> Plan:
     """Compare a bundle with a cluster. Changes nothing in the cluster.
 
     `prune`: plan to delete what the pack owns and the bundle no longer holds; never from an empty bundle.
     `adopt`: plan to take over what has our name and is not ours, instead of refusing it.
     `data`: data streams and indices that the bundle no longer holds go as well, with all that is in them.
+    `spared`: says of what the bundle no longer holds why it is to be kept; nothing where it may go.
 
     Raises UsageError for a name that no pack may have; ContentError for an unknown kind, two bodies of one name,
     or dependencies in a circle; ClusterError when the cluster cannot be read; TargetUnavailable when it lacks the
@@ -68,6 +70,10 @@ def plan(
     if unknown:
         notes.append(f"{len(unknown)} artifacts of kinds that this version does not know are left alone")
     gone = [entry for entry in gone if entry.kind in kinds]
+    elsewhere = [entry for entry in gone if not kinds[entry.kind].concerns(cluster, entry.id)]
+    if elsewhere:
+        notes.append(f"{len(elsewhere)} artifacts in other spaces of Kibana are left alone")
+        gone = [entry for entry in gone if entry not in elsewhere]
     if gone and not bundle:
         notes.append("the bundle is empty, so nothing is deleted")
     if not prune or not bundle:
@@ -76,7 +82,13 @@ def plan(
     gone = [entry for entry in gone if entry.kind in live]
     planner = _Planner(pack, adopt, engine_of(cluster), live, registry, data=data)
     changes = [planner.change(artifact) for artifact in ordered]
-    changes += _removals(cluster, planner, gone)
+    reasons = {entry.key: spared(entry.key, kinds[entry.kind]) for entry in gone} if spared else {}
+    changes += _removals(cluster, planner, [entry for entry in gone if not reasons.get(entry.key)])
+    changes += [
+        replace(planner.removal(entry), action=Action.UNCHANGED, reason=reasons[entry.key])
+        for entry in gone
+        if reasons.get(entry.key)
+    ]
     return Plan(
         pack=pack,
         cluster=str(cluster.info),

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from sigmawatch.artifact import ArtifactKey
     from sigmawatch.deploy.plan import Change, Plan
     from sigmawatch.deploy.releases import Release
+    from sigmawatch.run.history import History
 
-__all__ = ["release_line", "render_plan", "render_release", "render_releases"]
+__all__ = ["release_line", "render_history", "render_plan", "render_release", "render_releases"]
 
 _SIGNS = {
     Action.CREATE: ("+", "create", "green"),
@@ -48,6 +49,8 @@ def _lines(plan: Plan, full: bool) -> Iterator[Text]:
             continue
         sign, word, style = _SIGNS[change.action]
         line = Text(f"{sign} {word} {change.key}", style=style)
+        if change.artifact is not None and change.artifact.stage == "shadow":
+            line.append(" [shadow]", style="cyan")
         if change.reason:
             line.append(f"  ({change.reason})")
         yield line
@@ -73,6 +76,42 @@ def _difference(change: Change, full: bool) -> Iterator[Text]:
 
 def _difference_line(line: str) -> Text:
     return Text(f"    {line}", style={"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))
+
+
+_NOISIEST = 20
+"""Rules of a history that are shown; the others are in `--format json`."""
+
+
+def render_history(history: History) -> RenderableType:
+    """Return what rules would have raised as a table, the noisiest first."""
+    if not history.rules:
+        return Text("History: no rule is new or changed.")
+    days = f"{history.days:.1f} days" if history.days else "no days"
+    lines: list[RenderableType] = [
+        Text(
+            f"History: {history.total:,.1f} alerts a day, of {days} with events"
+            + (f" ({history.asked:g} asked for)" if history.days < history.asked - 0.1 else ""),
+            style="bold",
+        )
+    ]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("A day", justify="right")
+    table.add_column("In all", justify="right")
+    table.add_column("Rule", overflow="fold")
+    table.add_column("", overflow="fold")
+    shown = [one for one in history.rules if one.alerts or one.problem][:_NOISIEST]
+    for one in shown:
+        table.add_row(
+            f"{history.per_day(one):,.1f}",
+            f"{one.alerts:,}",
+            Text(one.title or one.rule_id),
+            Text(one.problem, style="yellow"),
+        )
+    silent = len(history.rules) - len(shown)
+    lines += [table] if shown else []
+    if silent:
+        lines.append(Text(f"{silent:,} more, of which none is noisier"))
+    return Group(*lines)
 
 
 def release_line(release: Release) -> str:

@@ -15,6 +15,7 @@ from sigmawatch import __version__
 from sigmawatch.artifact import Artifact, ArtifactKey, content_hash
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.deploy.origin import Origin
+from sigmawatch.deploy.plan import Action
 from sigmawatch.deploy.planner import plan as make_plan
 from sigmawatch.deploy.registry import fingerprint
 from sigmawatch.errors import ClusterError, UsageError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sigmawatch.cluster import Cluster
+    from sigmawatch.deploy.kind import Kind
     from sigmawatch.deploy.plan import Plan
 
 __all__ = ["PlanOptions", "SavedPlan", "load_plan", "plan_document", "save_plan"]
@@ -41,6 +43,8 @@ class PlanOptions:
     adopt: bool = False
     max_deletes: int = 20
     delete_data: bool = False
+    keep_going: bool = False
+    """Rules that cannot be deployed are left out."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class SavedPlan:
     """Fingerprint of the registry."""
     options: PlanOptions
     origin: Origin
+    left_out: int = 0
+    """Rules that are not in it, because they do not compile or the target cannot express them."""
 
     def planned_again(self, cluster: Cluster) -> Plan:
         """Return the plan, made anew, if it is still the same one.
@@ -76,6 +82,7 @@ class SavedPlan:
             adopt=options.adopt,
             max_deletes=options.max_deletes,
             data=options.delete_data,
+            spared=self._spared,
         )
         now = {change.key: (change.action.value, change.live_hash) for change in plan.changes}
         moved = [self._difference(key, now) for key in dict.fromkeys([*self.decisions, *now])]
@@ -87,6 +94,11 @@ class SavedPlan:
         if fingerprint(plan.registry) != self.registry:
             raise ClusterError("another deploy finished since the plan was made", hint=_AGAIN)
         return plan
+
+    def _spared(self, key: ArtifactKey, kind: Kind) -> str:
+        """Return why something that the plan has no body for stays: because that was planned."""
+        del kind
+        return "kept as planned" if self.decisions.get(key, ("",))[0] == Action.UNCHANGED else ""
 
     def _difference(self, key: ArtifactKey, now: Mapping[ArtifactKey, tuple[str, str]]) -> str:
         """Return how an artifact is not as it was planned; empty when it is."""
@@ -103,7 +115,9 @@ class SavedPlan:
         return ""
 
 
-def plan_document(plan: Plan, *, cluster_uuid: str, options: PlanOptions, origin: Origin) -> dict[str, Any]:
+def plan_document(
+    plan: Plan, *, cluster_uuid: str, options: PlanOptions, origin: Origin, left_out: int = 0
+) -> dict[str, Any]:
     """Return a plan as JSON: for people's scripts, and whole enough to be applied from a file."""
     return {
         "format": FORMAT,
@@ -116,9 +130,11 @@ def plan_document(plan: Plan, *, cluster_uuid: str, options: PlanOptions, origin
             "adopt": options.adopt,
             "max_deletes": options.max_deletes,
             "delete_data": options.delete_data,
+            "keep_going": options.keep_going,
         },
         "origin": origin.to_dict(),
         "registry": fingerprint(plan.registry),
+        "left_out": left_out,
     }
 
 
@@ -178,7 +194,16 @@ def _parsed(path: Path, data: Mapping[str, Any]) -> SavedPlan:
             )
         needs = tuple(ArtifactKey(*each) for each in change["depends_on"])
         artifacts.append(
-            Artifact(key.kind, key.id, body, needs, change["source"], change["seed"], change["shared"])
+            Artifact(
+                key.kind,
+                key.id,
+                body,
+                needs,
+                change["source"],
+                change["seed"],
+                change["shared"],
+                change.get("stage", ""),
+            )
         )
     return SavedPlan(
         pack=data["pack"],
@@ -189,4 +214,5 @@ def _parsed(path: Path, data: Mapping[str, Any]) -> SavedPlan:
         registry=data["registry"],
         options=PlanOptions(**data["options"]),
         origin=Origin.from_dict(data["origin"]),
+        left_out=data.get("left_out", 0),
     )

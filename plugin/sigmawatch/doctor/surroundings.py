@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sigmawatch.bundle import choose_target
 from sigmawatch.cluster import ResponseError
 from sigmawatch.doctor.findings import Finding, Verdict
-from sigmawatch.errors import TargetUnavailable
+from sigmawatch.errors import ClusterError, TargetUnavailable
 from sigmawatch.render.target import Target
 
 if TYPE_CHECKING:
@@ -56,11 +56,15 @@ def _target(cluster: Cluster, wanted: Target | None) -> Finding:
         chosen = choose_target(wanted, features)
     except TargetUnavailable as error:
         return Finding("target", Verdict.PROBLEM, error.message, error.hint)
-    if chosen is Target.WATCHER:
-        return Finding("target", Verdict.FINE, "detections are executed by Watcher")
-    reason = features.why_not("watcher")
+    if chosen is Target.KIBANA:
+        try:
+            kibana = cluster.kibana
+            kibana.require_detection_engine(kibana.space)
+        except ClusterError as error:
+            return Finding("target", Verdict.PROBLEM, error.message, error.hint)
+    reason = features.why_not("watcher") if chosen is Target.RUNNER else ""
     details = (reason,) if reason else ()
-    return Finding("target", Verdict.FINE, "detections are executed by `sigmawatch run`", details=details)
+    return Finding("target", Verdict.FINE, f"detections are executed by {chosen.executor}", details=details)
 
 
 def _health(cluster: Cluster) -> Finding:

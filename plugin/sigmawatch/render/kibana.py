@@ -10,14 +10,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.alerts.attack import threat
+from sigmawatch.artifact import Artifact
 from sigmawatch.compile.scripted import is_scripted
 from sigmawatch.render.refusal import RenderRefused
+from sigmawatch.render.scripts import script_keys
 from sigmawatch.render.watch import OVERLAP
 
 if TYPE_CHECKING:
     from sigmawatch.compile.plan import DetectionPlan
 
-__all__ = ["LIMITS", "OWNER_TAG", "kibana_caveats", "kibana_rule"]
+__all__ = ["LIMITS", "OWNER_TAG", "kibana_artifact", "kibana_caveats", "kibana_rule"]
 
 OWNER_TAG = "managed-by:sigmawatch"
 """Marks rules as ours: only those are changed or deleted."""
@@ -47,6 +49,12 @@ def kibana_rule(plan: DetectionPlan) -> dict[str, Any]:
             f"correlation type {plan.correlation.root.type} cannot be expressed exactly: threshold rules count "
             "what one run sees, not what a sliding window holds, and sequences take EQL, not structured queries",
             hint="Use the target runner, or watcher where the licence has it: both work on the same cluster.",
+        )
+    if plan.rule.stage == "shadow":
+        raise RenderRefused(
+            "kibana",
+            "stage shadow: its alerts would stand among all others, and its actions would run",
+            hint="Try the rule with the target runner, or put it to the stage test or live.",
         )
     rule = plan.rule
     interval = max(SHORTEST_INTERVAL, plan.interval)
@@ -79,6 +87,21 @@ def kibana_rule(plan: DetectionPlan) -> dict[str, Any]:
     if rule.runbook:
         body["note"] = rule.runbook
     return body
+
+
+def kibana_artifact(plan: DetectionPlan) -> Artifact:
+    """Return the artifact of kind `kibana_rule`, without its space. Raises RenderRefused.
+
+    It is switched on when it is created: deploying is the decision that it runs. Later that is the analysts' own.
+    """
+    return Artifact(
+        kind="kibana_rule",
+        id=plan.rule.id,
+        body={**kibana_rule(plan), "enabled": True},
+        depends_on=script_keys(watcher=False) if is_scripted(plan.query) else (),
+        source=plan.rule.source,
+        stage=plan.rule.stage,
+    )
 
 
 def kibana_caveats(plan: DetectionPlan) -> list[str]:

@@ -14,16 +14,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.alerts.document import alert_spec
+from sigmawatch.artifact import Artifact
 from sigmawatch.compile.leaves import MAX_STATES
 from sigmawatch.render.refusal import RenderRefused
-from sigmawatch.render.scripts import source
+from sigmawatch.render.scripts import script_keys, source
 from sigmawatch.render.search import Moments, event_search, window_search, with_last_group
 from sigmawatch.render.watch import OVERLAP
 
 if TYPE_CHECKING:
     from sigmawatch.compile.plan import DetectionPlan, Query
 
-__all__ = ["LIMITS", "opensearch_caveats", "opensearch_monitor"]
+__all__ = ["LIMITS", "monitor_artifact", "opensearch_caveats", "opensearch_monitor"]
 
 MOMENT = "{{period_end}}"
 """What the plugin fills in: epoch milliseconds, within a text because the body has to be JSON before."""
@@ -61,6 +62,9 @@ def opensearch_monitor(plan: DetectionPlan, *, groups: int = MONITOR_GROUPS) -> 
     report = (minutes * 60 + OVERLAP) * 1000
     rule = plan.rule
     title = f"{rule.title or 'sigmawatch'} ({rule.id})"
+    # A monitor has nowhere else to put its alerts: on trial they are named so, weigh least, and act on nothing.
+    on_trial = rule.stage == "shadow"
+    found = f"{'[shadow] ' if on_trial else ''}{rule.title or rule.id}"
     body = _search(_inert(plan), report, groups)
     size = _written_size(body)
     if size > LONGEST_TEMPLATE:
@@ -71,6 +75,7 @@ def opensearch_monitor(plan: DetectionPlan, *, groups: int = MONITOR_GROUPS) -> 
         )
     return {
         "type": "monitor",
+        **({"ui_metadata": {"sigmawatch_stage": "shadow"}} if on_trial else {}),
         "name": title,
         "monitor_type": "query_level_monitor",
         "enabled": True,
@@ -79,13 +84,25 @@ def opensearch_monitor(plan: DetectionPlan, *, groups: int = MONITOR_GROUPS) -> 
         "triggers": [
             _trigger(
                 f"{rule.id}-found",
-                rule.title or rule.id,
-                _SEVERITIES[rule.level],
+                found,
+                _SEVERITIES["informational" if on_trial else rule.level],
                 "monitor-events" if plan.correlation is None else "monitor-bursts",
             ),
             _trigger(f"{rule.id}-blind", "Could not see everything", "3", "monitor-blind"),
         ],
     }
+
+
+def monitor_artifact(plan: DetectionPlan) -> Artifact:
+    """Return the artifact of kind `monitor`. Raises RenderRefused."""
+    return Artifact(
+        kind="monitor",
+        id=plan.rule.id,
+        body=opensearch_monitor(plan),
+        depends_on=script_keys(watcher=False),
+        source=plan.rule.source,
+        stage=plan.rule.stage,
+    )
 
 
 def opensearch_caveats(plan: DetectionPlan) -> list[str]:

@@ -14,3 +14,17 @@ class Target(StrEnum):
     """Elasticsearch itself, where its licence has Watcher."""
     RUNNER = "runner"
     """`sigmawatch run`, on any cluster."""
+    KIBANA = "kibana"
+    """Kibana's detection engine, for rules that are no correlations."""
+    OPENSEARCH = "opensearch"
+    """OpenSearch's alerting plugin."""
+
+    @property
+    def executor(self) -> str:
+        """Who executes, in words."""
+        return {
+            Target.WATCHER: "Watcher",
+            Target.RUNNER: "`sigmawatch run`",
+            Target.KIBANA: "Kibana's detection engine",
+            Target.OPENSEARCH: "OpenSearch's alerting plugin",
+        }[self]

@@ -13,7 +13,7 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sigmawatch.alerts.document import ALERTS, HEALTH, alert_spec
+from sigmawatch.alerts.document import ALERTS, HEALTH, SHADOW, alert_spec
 from sigmawatch.artifact import Artifact, ArtifactKey
 from sigmawatch.render.scripts import script, script_keys
 from sigmawatch.render.search import Moments, event_search, window_search, with_last_group
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sigmawatch.compile.plan import DetectionPlan
 
-__all__ = ["OVERLAP", "cron", "watch_artifact", "watch_body", "watch_id"]
+__all__ = ["OVERLAP", "cron", "starts", "watch_artifact", "watch_body", "watch_id"]
 
 SCHEDULED = "{{ctx.trigger.scheduled_time}}"
 
@@ -53,15 +53,20 @@ def _step(interval: int) -> int:
     return next(step for step in range(minutes // 60, 0, -1) if 24 % step == 0) * 3600
 
 
+def starts(rule_id: str, interval: int) -> tuple[int, int]:
+    """Return when the watch of a rule starts: the first second of the day, and the seconds from one to the next."""
+    seed = int.from_bytes(hashlib.sha256(rule_id.encode()).digest()[:8], "big")
+    step = _step(interval)
+    return seed % step, step
+
+
 def cron(rule_id: str, interval: int) -> str:
     """Return a cron schedule for an interval in seconds, its phase spread by a hash of the rule's id.
 
     Watches that all start at the full minute saturate Watcher's thread pool, and those with an interval
     schedule start together again whenever a node restarts.
     """
-    seed = int.from_bytes(hashlib.sha256(rule_id.encode()).digest()[:8], "big")
-    step = _step(interval)
-    phase = seed % step
+    phase, step = starts(rule_id, interval)
     second, minute, hour = phase % 60, phase // 60 % 60, phase // 3600
     if step < 3600:
         return f"{second} {minute}/{step // 60} * * * ?"
@@ -153,11 +158,13 @@ def watch_body(plan: DetectionPlan, *, namespace: str = "default") -> dict[str, 
 
 def watch_artifact(plan: DetectionPlan, *, namespace: str = "default") -> Artifact:
     """Return the artifact of kind `watch`."""
-    templates = (ArtifactKey("index_template", ALERTS), ArtifactKey("index_template", HEALTH))
+    alerts = SHADOW if plan.rule.stage == "shadow" else ALERTS
+    templates = (ArtifactKey("index_template", alerts), ArtifactKey("index_template", HEALTH))
     return Artifact(
         kind="watch",
         id=watch_id(plan),
         body=watch_body(plan, namespace=namespace),
         depends_on=(*templates, *script_keys(watcher=True)),
         source=plan.rule.source,
+        stage=plan.rule.stage,
     )

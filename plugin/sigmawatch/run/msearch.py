@@ -31,7 +31,7 @@ _BUSY_TYPES = frozenset({"circuit_breaking_exception", "rejected_execution_excep
 
 _KEPT = (
     "responses.status,responses.error,responses.timed_out,responses._shards,responses.aggregations,"
-    "responses.hits.hits"
+    "responses.hits.hits,responses.hits.total"
 )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sigmawatch.alerts.document import ALERTS, Alert, iso_time
+from sigmawatch.alerts.document import ALERTS, SHADOW, Alert, iso_time
 from sigmawatch.cluster import BulkItem, bulk
 from sigmawatch.run.msearch import Search, failure_of, msearch
 
@@ -79,6 +79,11 @@ def _group(alert: Alert) -> str:
     return group
 
 
+def _kind_of(alert: Alert) -> str:
+    """Return the name under which such alerts are read: those of a trial are no earlier ones of a live rule."""
+    return SHADOW if alert.index.startswith(f"{SHADOW}-") else ALERTS
+
+
 def _is_burst(alert: Alert, gaps: Mapping[str, int]) -> bool:
     return _rule(alert) in gaps and bool(_group(alert))
 
@@ -90,7 +95,7 @@ def _reported(
     reported: set[tuple[str, str]] = set()
     unclear: list[Refused] = []
     for batch in _batches(bursts):
-        searches = [Search((f"{ALERTS}-*",), _same_burst(alert, gaps)) for alert in batch]
+        searches = [Search((f"{_kind_of(alert)}-*",), _same_burst(alert, gaps)) for alert in batch]
         for alert, answer in zip(batch, msearch(cluster, searches), strict=True):
             failure = failure_of(answer)
             if _hits(answer):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,9 @@ from sigmawatch.cli.deploying import (
     deploy_options,
     message_option,
     planned,
+    tell_left_out,
+    try_out,
+    verify_option,
     wanted,
     yes_option,
 )
@@ -21,11 +25,17 @@ from sigmawatch.cli.options import format_option, open_cluster
 from sigmawatch.cli.terminal import errors, print_json, results
 from sigmawatch.deploy import DeployIncomplete, render_plan
 from sigmawatch.deploy.origin import whoami
+from sigmawatch.deploy.proof import NotWorking
 from sigmawatch.deploy.saved import PlanOptions, load_plan
 from sigmawatch.errors import UsageError
 from sigmawatch.render.target import Target
 
+if TYPE_CHECKING:
+    from sigmawatch.datasets import Dataset
+
 __all__ = ["command"]
+
+EXIT_PARTLY = 4
 
 
 @click.command()
@@ -36,6 +46,7 @@ __all__ = ["command"]
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Apply exactly what `sigmawatch plan --out FILE` saved.",
 )
+@verify_option
 @message_option
 @yes_option
 @format_option("text", "json")
@@ -44,10 +55,12 @@ def command(
     target: str | None,
     namespace: str | None,
     prune: bool,
+    keep_going: bool,
     adopt: bool,
     max_deletes: int,
     delete_data: bool,
     plan_file: Path | None,
+    verify: bool,
     message: str,
     yes: bool,
     output_format: str,
@@ -61,6 +74,11 @@ def command(
     given. A second deploy changes nothing. One that failed or was interrupted is completed by running it again.
     Each deploy that changes something is recorded as a release, to which `sigmawatch rollback` can go back.
 
+    What was deployed is tried afterwards, unless --no-verify is given: what does not work is listed (exit code 4).
+
+    Rules that do not compile, or that the target cannot express, are all listed and nothing is deployed. With
+    --keep-going the others are (exit code 4); what is deployed already stays until everything compiles again.
+
     With --plan it applies a saved plan and nothing else; it refuses when the cluster moved on, be it by another
     deploy or by somebody's hand.
 
@@ -73,16 +91,20 @@ def command(
     if plan_file is not None:
         _refuse_beside_a_plan(click.get_current_context())
         saved = load_plan(plan_file)
-    options = PlanOptions(prune, adopt, max_deletes, delete_data)
+    options = PlanOptions(prune, adopt, max_deletes, delete_data, keep_going)
     what = wanted(pack_path, target, namespace, options, config_path, environment)
     with open_cluster(
         **connection, config_path=config_path, environment=environment, folders=[what.pack.root]
     ) as cluster:
         if saved is not None:
             plan, origin = saved.planned_again(cluster), replace(saved.origin, by=whoami())
+            left_out = saved.left_out
+            datasets: tuple[Dataset, ...] = ()
         else:
             bundle, plan = planned(cluster, what)
             origin = replace(what.origin, target=bundle.target.value)
+            left_out = len(bundle.errors)
+            datasets = bundle.datasets
         if output_format == "text":
             results().print(render_plan(plan))
         plan.require_applicable()
@@ -93,12 +115,19 @@ def command(
             if output_format == "json":
                 print_json({"target": origin.target, **incomplete.result.to_dict()})
             raise
+        failing = try_out(cluster, plan, result, datasets) if verify else []
     if output_format == "json":
-        print_json({"target": origin.target, **result.to_dict()})
+        told = [one.to_dict() for one in failing]
+        print_json({"target": origin.target, **result.to_dict(), "failing": told})
     elif plan.has_changes:
         results().print(f"Deployed as release {result.release}.", markup=False)
     else:
         results().print("Nothing to change.")
+    if failing:
+        raise NotWorking(failing)
+    if left_out:
+        tell_left_out(left_out)
+        sys.exit(EXIT_PARTLY)
     if origin.target == Target.RUNNER.value:
         errors().print("The detections are executed by `sigmawatch run`; keep one running.", markup=False)
 
@@ -125,4 +154,5 @@ _DECIDED = {
     "adopt": "--adopt",
     "max_deletes": "--max-deletes",
     "delete_data": "--delete-data",
+    "keep_going": "--keep-going",
 }

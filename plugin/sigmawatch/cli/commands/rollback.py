@@ -14,6 +14,8 @@ from sigmawatch.cli.deploying import (
     max_deletes_option,
     message_option,
     pack_name_option,
+    try_out,
+    verify_option,
     yes_option,
 )
 from sigmawatch.cli.options import cluster_options, format_option, open_cluster
@@ -21,6 +23,7 @@ from sigmawatch.cli.terminal import print_json, results
 from sigmawatch.deploy import DeployIncomplete, Release, render_plan
 from sigmawatch.deploy import plan as make_plan
 from sigmawatch.deploy.origin import whoami
+from sigmawatch.deploy.proof import NotWorking
 from sigmawatch.deploy.releases import list_releases, read_release, release_before, restored
 from sigmawatch.errors import UsageError
 
@@ -38,6 +41,7 @@ __all__ = ["command"]
 )
 @click.option("--adopt", is_flag=True, help="Take over artifacts of our names that others made since.")
 @max_deletes_option
+@verify_option
 @message_option
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @yes_option
@@ -47,6 +51,7 @@ def command(
     number: int | None,
     adopt: bool,
     max_deletes: int,
+    verify: bool,
     message: str,
     dry_run: bool,
     yes: bool,
@@ -86,12 +91,16 @@ def command(
             if output_format == "json":
                 print_json({"restores": release.content, **incomplete.result.to_dict()})
             raise
+        failing = try_out(cluster, plan, result) if verify else []
     if output_format == "json":
-        print_json({"restores": release.content, **result.to_dict()})
+        told = [one.to_dict() for one in failing]
+        print_json({"restores": release.content, **result.to_dict(), "failing": told})
     elif plan.has_changes:
         results().print(f"Release {release.number} is back, as release {result.release}.", markup=False)
     else:
         results().print("Nothing to change.")
+    if failing:
+        raise NotWorking(failing)
 
 
 def _release(cluster: Cluster, pack_name: str | None, number: int | None) -> Release:

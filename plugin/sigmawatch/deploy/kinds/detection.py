@@ -40,6 +40,7 @@ class Detection(Kind):
 
     name = "detection"
     rank = 60
+    detects = True
     batch_size = 500
     authored = False
 
@@ -86,6 +87,19 @@ class Detection(Kind):
         """Delete the document."""
         path = url_path(DETECTIONS_INDEX, "_doc", artifact_id)
         cluster.request("DELETE", path, params={"refresh": "true"}, ignore=(404,))
+
+    def prove(
+        self,
+        cluster: Cluster,
+        artifacts: Sequence[Artifact],
+        samples: Mapping[str, Sequence[Mapping[str, Any]]],
+    ) -> Mapping[str, str]:
+        """Search what the runner will search, over a moment only and without asking for what it finds."""
+        del samples
+        # The runner is not imported to compare or delete detections.
+        from sigmawatch.run.trial import failing_searches
+
+        return failing_searches(cluster, [one.body for one in artifacts])
 
     def normalise(self, body: Mapping[str, Any]) -> Body:
         """Return the plan: a document's `plan`, or an artifact's body as it is."""

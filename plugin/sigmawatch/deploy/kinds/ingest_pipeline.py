@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.artifact import ArtifactKey
 from sigmawatch.cluster import url_path
+from sigmawatch.cluster.failures import describe
 from sigmawatch.deploy.kind import Body, Kind
 from sigmawatch.deploy.kinds._shapes import called_names, marked, marks_in, unmarked
+from sigmawatch.deploy.kinds._trials import tried
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from sigmawatch.artifact import Artifact
     from sigmawatch.cluster import Cluster, ClusterInfo
 
 __all__ = ["IngestPipeline"]
+
+_NO_LOG = ({"message": "sigmawatch tries the pipeline with this", "@timestamp": "2026-03-01T10:00:00.000Z"},)
 
 
 class IngestPipeline(Kind):
@@ -66,6 +71,15 @@ class IngestPipeline(Kind):
                     callers.append(name)
         return {name: reason for name, reason in used.items() if name in ids}
 
+    def prove(
+        self,
+        cluster: Cluster,
+        artifacts: Sequence[Artifact],
+        samples: Mapping[str, Sequence[Mapping[str, Any]]],
+    ) -> Mapping[str, str]:
+        """Let each pipeline process its samples, or a line that is no log."""
+        return tried(artifacts, lambda one: _trial(cluster, one.id, samples.get(one.id, ())))
+
     def normalise(self, body: Mapping[str, Any]) -> Body:
         """Leave out marks and the server's dates."""
         return unmarked(body)
@@ -77,6 +91,20 @@ class IngestPipeline(Kind):
     def marks_of(self, body: Mapping[str, Any]) -> Mapping[str, str]:
         """Return the marks in `_meta`."""
         return marks_in(body)
+
+
+def _trial(cluster: Cluster, pipeline_id: str, documents: Sequence[Mapping[str, Any]]) -> str:
+    """Return why a pipeline cannot process documents; nothing when it can."""
+    body = {"docs": [{"_index": "sigmawatch-trial", "_source": dict(one)} for one in documents or _NO_LOG]}
+    answer = cluster.request("POST", url_path("_ingest", "pipeline", pipeline_id, "_simulate"), body)
+    found = [one for one in answer["docs"] if one]  # dropped ones are null
+    for one in found:
+        if "error" in one:
+            return f"a document fails in it: {describe(one['error'])}"
+    kinds = [((one.get("doc") or {}).get("_source", {}).get("event") or {}) for one in found]
+    if documents and kinds and all(one.get("kind") == "pipeline_error" for one in kinds):
+        return "it understands none of its samples"
+    return ""
 
 
 def _stream_of(index: str) -> ArtifactKey | None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import ResponseError, url_path
+from sigmawatch.cluster.failures import describe
 from sigmawatch.deploy.kind import Body, Kind
 from sigmawatch.deploy.kinds._shapes import marked, marks_in, unmarked
+from sigmawatch.deploy.kinds._trials import tried
 from sigmawatch.errors import TargetUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from sigmawatch.artifact import Artifact
     from sigmawatch.cluster import Cluster, ClusterInfo
 
 __all__ = ["Watch"]
@@ -31,6 +34,7 @@ class Watch(Kind):
 
     name = "watch"
     rank = 60
+    detects = True
 
     def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
         """Read by `_watcher/_query/watches`, whose search sees a watch as soon as its PUT has answered."""
@@ -61,6 +65,16 @@ class Watch(Kind):
             error.hint = error.hint or "Was the licence downgraded? Then Watcher refuses even deletions."
             raise
 
+    def prove(
+        self,
+        cluster: Cluster,
+        artifacts: Sequence[Artifact],
+        samples: Mapping[str, Sequence[Mapping[str, Any]]],
+    ) -> Mapping[str, str]:
+        """Execute each watch with all actions simulated, and without any record of it."""
+        del samples
+        return tried(artifacts, lambda one: _trial(cluster, one.id))
+
     def normalise(self, body: Mapping[str, Any]) -> Body:
         """Leave out status, marks, and the defaults that servers write into search requests and scripts."""
         copy = unmarked({key: value for key, value in body.items() if key != "status"}, within="metadata")
@@ -75,6 +89,25 @@ class Watch(Kind):
     def marks_of(self, body: Mapping[str, Any]) -> Mapping[str, str]:
         """Return the marks in `metadata`."""
         return marks_in(body, within="metadata")
+
+
+def _trial(cluster: Cluster, watch_id: str) -> str:
+    """Return what of a watch failed; nothing when all did what it should."""
+    body = {"action_modes": {"_all": "simulate"}, "record_execution": False}
+    path = url_path("_watcher", "watch", watch_id, "_execute")
+    record = cluster.request("POST", path, body, idempotent=True)["watch_record"]
+    result = record.get("result") or {}
+    parts = {name: result.get(name) or {} for name in ("input", "condition", "transform")}
+    parts |= {f"action {one.get('id')}": one for one in result.get("actions") or ()}
+    for name, part in parts.items():
+        if part.get("status") == "failure":
+            error = part.get("error")
+            reason = describe(error) if isinstance(error, dict) else part.get("reason") or "no reason given"
+            return f"its {name} fails: {reason}"
+    if record.get("state") not in {"executed", "execution_not_needed", "throttled", "acknowledged"}:
+        messages = "; ".join(map(str, record.get("messages") or ())) or "no reason given"
+        return f"it ends as {record.get('state')}: {messages}"
+    return ""
 
 
 def _without_defaults(value: Any) -> Any:
