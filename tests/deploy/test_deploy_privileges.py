@@ -19,6 +19,7 @@ from sigmawatch.bundle import bundle_for
 from sigmawatch.cluster import Cluster, ConnectionSettings, ResponseError, connect
 from sigmawatch.config import DatasetTuning, Environment
 from sigmawatch.deploy import Action, DeployIncomplete, apply, plan, removal_plan
+from sigmawatch.deploy.proof import prove
 from sigmawatch.deploy.releases import list_releases, read_release, release_before, restored
 from sigmawatch.deploy.status import read_status
 from sigmawatch.doctor import Verdict, check_privileges
@@ -246,6 +247,26 @@ def test_what_is_missing_is_told_by_the_first_request_that_needs_it(secured: Sec
     clean(secured.admin)
 
 
+def test_what_a_deployer_may_not_try_is_no_failure(secured: Secured) -> None:
+    body = {
+        "rule": {"id": "swtest-r", "title": "r"},
+        "indices": ["logs-*"],
+        "query": {"term": {"a": "b"}},
+        "interval": 60,
+        "correlation": None,
+        "literals": None,
+    }
+    target = target_at(secured.admin.url)
+    secured.admin.request("PUT", "/logs-private", ignore=(400,))
+    with secured.as_role(role("deployer")) as deployer:
+        made = plan(deployer, [Artifact("detection", "swtest-r", body)], pack="p")
+        found = prove(deployer, made, apply(deployer, made))
+    secured.admin.request("DELETE", "/logs-private")
+    assert [one.tried for one in found] in ([False], []), found
+    target.cluster.close()
+    clean(secured.admin)
+
+
 def test_the_doctor_tells_what_somebody_lacks(secured: Secured) -> None:
     with secured.as_role(role("deployer")) as deployer:
         assert check_privileges(deployer, "deployer", target=Target.RUNNER).verdict is Verdict.FINE
@@ -263,6 +284,9 @@ def test_the_doctor_tells_what_somebody_lacks(secured: Secured) -> None:
         "sigmawatch-health-*: create_index",
         "sigmawatch-health-*: read",
         "sigmawatch-health-*: write",
+        "sigmawatch-shadow-*: create_index",
+        "sigmawatch-shadow-*: read",
+        "sigmawatch-shadow-*: write",
     )
     assert found.hint == "`sigmawatch roles runner` prints a role that has them."
 

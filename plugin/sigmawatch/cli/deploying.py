@@ -23,14 +23,14 @@ from sigmawatch.cli.terminal import counted, errors, print_problems, progress_ba
 from sigmawatch.deploy import ApplyResult, Origin, Plan, apply, origin_of
 from sigmawatch.deploy import plan as make_plan
 from sigmawatch.deploy.planner import MAX_DELETES
-from sigmawatch.deploy.proof import prove, samples_of
+from sigmawatch.deploy.proof import NotWorking, prove, samples_of
 from sigmawatch.deploy.registry import read_registry
 from sigmawatch.deploy.releases import list_releases
 from sigmawatch.errors import UsageError
 from sigmawatch.render.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from sigmawatch.cluster import Cluster
     from sigmawatch.config import Environment
@@ -49,6 +49,7 @@ __all__ = [
     "message_option",
     "pack_name_option",
     "planned",
+    "require_working",
     "tell_left_out",
     "try_out",
     "verify_option",
@@ -213,6 +214,19 @@ def confirm(plan: Plan, *, yes: bool) -> None:
             "not asked, because there is no terminal", hint="Pass --yes to apply it without asking."
         )
     click.confirm(f"Apply ({plan.summary})?", abort=True, err=True)
+
+
+def require_working(found: Sequence[Failing]) -> None:
+    """Say what could not be tried; raise NotWorking when something was, and does not work."""
+    untried = [one for one in found if not one.tried]
+    if untried:
+        errors().print(
+            f"note: {counted(len(untried), 'artifact')} could not be tried: {untried[0].problem}",
+            markup=False,
+        )
+    failing = [one for one in found if one.tried]
+    if failing:
+        raise NotWorking(failing)
 
 
 def try_out(

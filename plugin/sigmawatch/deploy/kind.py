@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sigmawatch.errors import ClusterError
@@ -13,9 +14,19 @@ if TYPE_CHECKING:
     from sigmawatch.artifact import Artifact, ArtifactKey
     from sigmawatch.cluster import Cluster, ClusterInfo
 
-__all__ = ["Body", "Kind"]
+__all__ = ["Body", "Kind", "Trial"]
 
 Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What trying an artifact showed."""
+
+    problem: str
+    """Why it does not work, or why it could not be tried."""
+    allowed: bool = True
+    """False: our login may not try it, which says nothing about the artifact."""
 
 
 class Kind(ABC):
@@ -98,8 +109,8 @@ class Kind(ABC):
         cluster: Cluster,
         artifacts: Sequence[Artifact],
         samples: Mapping[str, Sequence[Mapping[str, Any]]],
-    ) -> Mapping[str, str]:
-        """Try artifacts that were just written, without any effect; return by id why some do not work.
+    ) -> Mapping[str, Trial]:
+        """Try artifacts that were just written, without any effect; return by id those that do not work.
 
         `samples`: documents for ingest pipelines, by their ids. Here: nothing can be tried. Raises ClusterError.
         """

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.deploy.kind import Trial
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.deploy.plan import WRITING
 from sigmawatch.errors import ClusterError, PartlyApplied
@@ -33,10 +34,12 @@ class Failing:
 
     key: ArtifactKey
     problem: str
+    tried: bool = True
+    """False: it could not be tried, for a reason that says nothing about it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON."""
-        return {"kind": self.key.kind, "id": self.key.id, "problem": self.problem}
+        return {"kind": self.key.kind, "id": self.key.id, "problem": self.problem, "tried": self.tried}
 
 
 class NotWorking(PartlyApplied):
@@ -73,7 +76,7 @@ def prove(
     samples: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> list[Failing]:
-    """Return what of the artifacts that were just written does not work.
+    """Return what of the artifacts that were just written does not work, or could not be tried.
 
     `samples`: documents for pipelines, by id. `on_progress` is called with the number of artifacts tried and of all.
     """
@@ -86,10 +89,14 @@ def prove(
     found: list[Failing] = []
     for name, artifacts in by_kind.items():
         try:
-            problems = all_kinds()[name].prove(cluster, artifacts, samples or {})
+            trials = all_kinds()[name].prove(cluster, artifacts, samples or {})
         except ClusterError as error:
-            problems = {artifacts[0].id: f"could not be tried: {error.message}"}
-        found += [Failing(one.key, problems[one.id]) for one in artifacts if one.id in problems]
+            trials = {one.id: Trial(error.message, allowed=False) for one in artifacts}
+        found += [
+            Failing(one.key, trials[one.id].problem, trials[one.id].allowed)
+            for one in artifacts
+            if one.id in trials
+        ]
         done += len(artifacts)
         if on_progress is not None:
             on_progress(done, total)

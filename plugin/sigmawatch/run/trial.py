@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.compile.plan import DetectionPlan
+from sigmawatch.deploy.kind import Trial
 from sigmawatch.render.search import Moments, candidate_search, event_search, window_search
 from sigmawatch.run.evaluate import BATCH
 from sigmawatch.run.msearch import Search, failure_of, is_busy, msearch
@@ -21,16 +22,16 @@ SPAN = 60_000
 """Milliseconds that are searched: whether a search runs does not depend on how much it finds."""
 
 
-def failing_searches(cluster: Cluster, bodies: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def failing_searches(cluster: Cluster, bodies: Sequence[Mapping[str, Any]]) -> dict[str, Trial]:
     """Return by rule id which deployed detections cannot be evaluated, and why. Raises ClusterError."""
-    problems: dict[str, str] = {}
+    problems: dict[str, Trial] = {}
     searches: list[tuple[str, Search]] = []
     end = int(time.time() * 1000)
     for body in bodies:
         try:
             plan = DetectionPlan.from_dict(body)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            problems[str((body.get("rule") or {}).get("id", ""))] = f"cannot be read: {error!r}"
+            problems[str((body.get("rule") or {}).get("id", ""))] = Trial(f"cannot be read: {error!r}")
             continue
         searches += [(plan.rule.id, Search(plan.indices, one)) for one in _searches(plan, end)]
     for start in range(0, len(searches), BATCH):
@@ -38,7 +39,7 @@ def failing_searches(cluster: Cluster, bodies: Sequence[Mapping[str, Any]]) -> d
         for (rule_id, _), answer in zip(batch, msearch(cluster, [one for _, one in batch]), strict=True):
             failure = failure_of(answer)
             if failure is not None and not is_busy(answer):
-                problems.setdefault(rule_id, failure)
+                problems.setdefault(rule_id, Trial(failure, allowed=answer.get("status") != 403))
     return problems
 
 

@@ -15,6 +15,7 @@ from sigmawatch.cli.deploying import (
     deploy_options,
     message_option,
     planned,
+    require_working,
     tell_left_out,
     try_out,
     verify_option,
@@ -25,7 +26,6 @@ from sigmawatch.cli.options import format_option, open_cluster
 from sigmawatch.cli.terminal import errors, print_json, results
 from sigmawatch.deploy import DeployIncomplete, render_plan
 from sigmawatch.deploy.origin import whoami
-from sigmawatch.deploy.proof import NotWorking
 from sigmawatch.deploy.saved import PlanOptions, load_plan
 from sigmawatch.errors import UsageError
 from sigmawatch.render.target import Target
@@ -123,8 +123,7 @@ def command(
         results().print(f"Deployed as release {result.release}.", markup=False)
     else:
         results().print("Nothing to change.")
-    if failing:
-        raise NotWorking(failing)
+    require_working(failing)
     if left_out:
         tell_left_out(left_out)
         sys.exit(EXIT_PARTLY)

@@ -14,6 +14,7 @@ from sigmawatch.cli.deploying import (
     max_deletes_option,
     message_option,
     pack_name_option,
+    require_working,
     try_out,
     verify_option,
     yes_option,
@@ -23,7 +24,6 @@ from sigmawatch.cli.terminal import print_json, results
 from sigmawatch.deploy import DeployIncomplete, Release, render_plan
 from sigmawatch.deploy import plan as make_plan
 from sigmawatch.deploy.origin import whoami
-from sigmawatch.deploy.proof import NotWorking
 from sigmawatch.deploy.releases import list_releases, read_release, release_before, restored
 from sigmawatch.errors import UsageError
 
@@ -99,8 +99,7 @@ def command(
         results().print(f"Release {release.number} is back, as release {result.release}.", markup=False)
     else:
         results().print("Nothing to change.")
-    if failing:
-        raise NotWorking(failing)
+    require_working(failing)
 
 
 def _release(cluster: Cluster, pack_name: str | None, number: int | None) -> Release:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from sigmawatch.cluster import ResponseError
+from sigmawatch.deploy.kind import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,15 +18,15 @@ __all__ = ["tried"]
 AT_ONCE = 4
 
 
-def tried(artifacts: Sequence[Artifact], trial: Callable[[Artifact], str]) -> dict[str, str]:
-    """Return the problems of artifacts by their ids. A refusal is one of them; other errors are raised."""
+def tried(artifacts: Sequence[Artifact], trial: Callable[[Artifact], str]) -> dict[str, Trial]:
+    """Return the artifacts that do not work, by id. A refusal is a reason; other errors are raised."""
 
-    def one(artifact: Artifact) -> str:
+    def one(artifact: Artifact) -> Trial:
         try:
-            return trial(artifact)
+            return Trial(trial(artifact))
         except ResponseError as error:
-            return error.message
+            return Trial(error.message, allowed=error.status != 403)
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="prove") as pool:
-        problems = list(pool.map(one, artifacts))
-    return {artifact.id: problem for artifact, problem in zip(artifacts, problems, strict=True) if problem}
+        found = list(pool.map(one, artifacts))
+    return {artifact.id: each for artifact, each in zip(artifacts, found, strict=True) if each.problem}

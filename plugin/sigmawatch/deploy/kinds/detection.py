@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import BulkItem, ResponseError, bulk, url_path
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kind import Body, Kind, Trial
 from sigmawatch.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Detection(Kind):
         cluster: Cluster,
         artifacts: Sequence[Artifact],
         samples: Mapping[str, Sequence[Mapping[str, Any]]],
-    ) -> Mapping[str, str]:
+    ) -> Mapping[str, Trial]:
         """Search what the runner will search, over a moment only and without asking for what it finds."""
         del samples
         # The runner is not imported to compare or delete detections.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sigmawatch.artifact import ArtifactKey
 from sigmawatch.cluster import url_path
 from sigmawatch.cluster.failures import describe
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kind import Body, Kind, Trial
 from sigmawatch.deploy.kinds._shapes import called_names, marked, marks_in, unmarked
 from sigmawatch.deploy.kinds._trials import tried
 
@@ -76,7 +76,7 @@ class IngestPipeline(Kind):
         cluster: Cluster,
         artifacts: Sequence[Artifact],
         samples: Mapping[str, Sequence[Mapping[str, Any]]],
-    ) -> Mapping[str, str]:
+    ) -> Mapping[str, Trial]:
         """Let each pipeline process its samples, or a line that is no log."""
         return tried(artifacts, lambda one: _trial(cluster, one.id, samples.get(one.id, ())))
 

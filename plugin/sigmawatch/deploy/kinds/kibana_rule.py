@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import ResponseError, url_path
 from sigmawatch.cluster.failures import describe
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kind import Body, Kind, Trial
 from sigmawatch.deploy.kinds._saved_objects import by_space, in_space, space_and_id
 from sigmawatch.deploy.kinds._trials import tried
 from sigmawatch.errors import ClusterError
@@ -146,7 +146,7 @@ class KibanaRule(Kind):
         cluster: Cluster,
         artifacts: Sequence[Artifact],
         samples: Mapping[str, Sequence[Mapping[str, Any]]],
-    ) -> Mapping[str, str]:
+    ) -> Mapping[str, Trial]:
         """Search for the filters of each rule in the cluster; Kibana itself has no dry run with an answer.
 
         Only rules that are nothing but filters, as ours are: what their query language says is not known here.

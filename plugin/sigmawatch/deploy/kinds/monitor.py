@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import ResponseError, url_path
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kind import Body, Kind, Trial
 from sigmawatch.deploy.kinds._trials import tried
 from sigmawatch.errors import ClusterError, TargetUnavailable
 
@@ -115,7 +115,7 @@ class Monitor(Kind):
         cluster: Cluster,
         artifacts: Sequence[Artifact],
         samples: Mapping[str, Sequence[Mapping[str, Any]]],
-    ) -> Mapping[str, str]:
+    ) -> Mapping[str, Trial]:
         """Execute each monitor as a dry run."""
         del samples
         found = _monitors(cluster, {one.id for one in artifacts})

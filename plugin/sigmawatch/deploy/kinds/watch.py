@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import ResponseError, url_path
 from sigmawatch.cluster.failures import describe
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kind import Body, Kind, Trial
 from sigmawatch.deploy.kinds._shapes import marked, marks_in, unmarked
 from sigmawatch.deploy.kinds._trials import tried
 from sigmawatch.errors import TargetUnavailable
@@ -70,7 +70,7 @@ class Watch(Kind):
         cluster: Cluster,
         artifacts: Sequence[Artifact],
         samples: Mapping[str, Sequence[Mapping[str, Any]]],
-    ) -> Mapping[str, str]:
+    ) -> Mapping[str, Trial]:
         """Execute each watch with all actions simulated, and without any record of it."""
         del samples
         return tried(artifacts, lambda one: _trial(cluster, one.id))
