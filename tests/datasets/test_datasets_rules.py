@@ -87,6 +87,11 @@ CASES: dict[str, tuple[str, str, str, str, str]] = {
         "firewall.aws_network", "product: suricata", "{suricata.eve.alert.signature|startswith: 'SMB to'}",
         json.dumps(AWS_FIREWALL), json.dumps({**AWS_FIREWALL, "event": {"event_type": "alert"}}),
     ),
+    "a failed login to Connect Secure": (
+        "auth.ivanti_connect_secure", "product: ivanti", "{event.action: vpn_login, event.outcome: failure, user.name: bob}",
+        "2026-03-03 10:15:33 - ive - [203.0.113.66] bob(Users)[] - Login failed using auth server AD (LDAP Server).  Reason: Failed",
+        "2026-03-03 10:15:32 - ive - [203.0.113.66] bob(Users)[] - Primary authentication failed for bob/AD from 203.0.113.66",
+    ),
 }  # fmt: skip
 """What is found -> dataset, log source and selection of the rule, a line with a match, a line with none."""
 
