@@ -119,6 +119,11 @@ CASES: dict[str, tuple[str, dict[str, str], dict[str, Any], str, str]] = {
         firewall_text("HTTP request from 10.0.0.4:1 to a.example:80. Url: a.example/. Action: Allow. Rule: ok. Action: Deny. Rule: block"),
         firewall_text("HTTP request from 10.0.0.4:1 to a.example:80. Url: a.example/. Action: Deny. Rule: block. Action: Allow. Rule: ok"),
     ),
+    "translated to the inside": (
+        "firewall.azure", FIREWALL, {"action": "dnat", "network.direction": "inbound"},
+        record("AZFWNatRule", **{**SSH, "DestinationIp": "203.0.113.10"}, TranslatedIp="10.0.0.4", TranslatedPort=22),
+        record("AZFWNatRule", **{**SSH, "DestinationIp": "203.0.113.10"}, TranslatedIp="203.0.113.11", TranslatedPort=22),
+    ),
     "resolved by a firewall": (
         "firewall.azure", {"category": "dns"}, LOUD,
         record("AZFWDnsQuery", **QUERY), record("AZFWDnsQuery", **{**QUERY, "QueryType": "A"}),

@@ -54,12 +54,20 @@ def _direction(script: Script, options: Mapping[str, Any]) -> str:
     if not wanted(options, "direction"):
         return ""
     networks = script.table("networks", network_table(options.get("networks") or PRIVATE_NETWORKS))
+    translated = ""
+    if "destination.nat.ip" in script.declared:
+        # What goes to a public address of a firewall, and from there to a host inside, goes inside.
+        translated = (
+            f"def translatedIp = {script.get('destination.nat.ip')}; if (!toInside && translatedIp != null) "
+            f"{{ toInside = inNetworks(ipBits((String)translatedIp), (Map){networks}); }}"
+        )
     return f"""\
   def sourceIp = {script.get("source.ip")};
   def destinationIp = {script.get("destination.ip")};
   if (sourceIp != null && destinationIp != null) {{
     boolean fromInside = inNetworks(ipBits((String)sourceIp), (Map){networks});
     boolean toInside = inNetworks(ipBits((String)destinationIp), (Map){networks});
+    {translated}
     String direction = fromInside ? (toInside ? 'internal' : 'outbound') : (toInside ? 'inbound' : 'external');
     {script.put("network.direction", "direction")}
   }}
