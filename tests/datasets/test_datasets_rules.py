@@ -92,6 +92,16 @@ CASES: dict[str, tuple[str, str, str, str, str]] = {
         "2026-03-03 10:15:33 - ive - [203.0.113.66] bob(Users)[] - Login failed using auth server AD (LDAP Server).  Reason: Failed",
         "2026-03-03 10:15:32 - ive - [203.0.113.66] bob(Users)[] - Primary authentication failed for bob/AD from 203.0.113.66",
     ),
+    "a crash of Apache's": (
+        "web.apache", "service: apache", "'*exit signal Segmentation Fault*'",
+        "[Fri Oct 10 13:55:48.123456 2025] [core:notice] [pid 1:tid 1] AH00052: child pid 4711 exit signal Segmentation fault (11)",
+        "[Fri Oct 10 13:55:42.123456 2025] [core:notice] [pid 1:tid 1] AH00094: Command line: '/usr/sbin/apache2'",
+    ),
+    "a crash of nginx's": (
+        "web.nginx", "service: nginx", "'*exited on signal 6 (core dumped)*'",
+        "2025/10/10 13:55:45 [alert] 1#1: worker process 4711 exited on signal 6 (core dumped)",
+        "2025/10/10 13:55:42 [notice] 1#1: signal process started",
+    ),
 }  # fmt: skip
 """What is found -> dataset, log source and selection of the rule, a line with a match, a line with none."""
 
