@@ -75,7 +75,7 @@ def test_a_plan_says_what_it_costs_and_what_history_says(cluster_url: str, tmp_p
             cluster.request("POST", "/logs-history-test/_doc", body, params={"refresh": "true"})
         planned = sigmawatch("plan", "--history", "7d", *options)
         assert planned.code == 0, planned.err
-        assert "Cost: 1 detections, 1.0 searches a minute." in planned.out
+        assert "Cost: 1 detection, 1.0 searches a minute." in planned.out
         assert "History: 0.5 alerts a day, of 2.0 days with events (7 asked for)" in planned.out
         found = sigmawatch("plan", "--history", "90d", "--format", "json", *options).json
         cluster.request("DELETE", "/logs-history-test", ignore=(404,))

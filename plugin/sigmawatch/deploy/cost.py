@@ -56,7 +56,8 @@ class Cost:
 
     def __str__(self) -> str:
         """Return it in a line."""
-        told = [f"{self.detections:,} detections, {self.searches:,.1f} searches a minute"]
+        noun = "detection" if self.detections == 1 else "detections"
+        told = [f"{self.detections:,} {noun}, {self.searches:,.1f} searches a minute"]
         if self.at_once is not None:
             told.append(f"at most {self.at_once} start in the same second")
         if self.threads is not None:

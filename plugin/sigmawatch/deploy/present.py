@@ -107,10 +107,11 @@ def render_history(history: History) -> RenderableType:
             Text(one.title or one.rule_id),
             Text(one.problem, style="yellow"),
         )
-    silent = len(history.rules) - len(shown)
+    left = len(history.rules) - len(shown)
+    silent = all(not one.alerts and not one.problem for one in history.rules if one not in shown)
     lines += [table] if shown else []
-    if silent:
-        lines.append(Text(f"{silent:,} more, of which none is noisier"))
+    if left:
+        lines.append(Text(f"{left:,} more with {'no alert' if silent else 'no more alerts than these'}"))
     return Group(*lines)
 
 
