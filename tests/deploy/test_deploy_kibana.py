@@ -16,6 +16,8 @@ from watcher_stand_in import WatcherStandIn
 from sigmawatch.artifact import Artifact
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.deploy import DeployIncomplete, apply, removal_plan
+from sigmawatch.deploy import plan as make_plan
+from sigmawatch.deploy.releases import read_release, restored
 from sigmawatch.deploy.spaces import placed
 from sigmawatch.errors import ClusterError, TargetUnavailable
 from sigmawatch.render.target import Target as Executor
@@ -192,6 +194,25 @@ def test_each_space_has_its_own_objects_and_leaves_the_other_alone(site: Site) -
     site.deploy(data_view())  # what leaves the pack leaves this space only
     assert ("dashboard", "overview") in site.kibana.objects
     assert ("dashboard", "soc-overview") not in site.kibana.objects
+
+
+def test_a_rollback_in_one_space_leaves_the_other_as_it_is(site: Site) -> None:
+    def deploy(space: str, severity: str) -> None:
+        site.space = space
+        site.deploy(rule(severity=severity))
+
+    deploy("default", "low")
+    deploy("soc", "low")
+    deploy("default", "high")
+    deploy("soc", "high")
+    cluster = site.target.cluster  # of the space soc
+    release = read_release(cluster, 2)
+    plan_back = make_plan(cluster, restored(cluster, release), pack="p")
+    assert apply(cluster, plan_back).failed == ()
+    assert site.kibana.rule("r1", "soc")["severity"] == "low"
+    assert site.kibana.rule("r1", "default")["severity"] == "high"
+    site.space = "default"
+    assert site.actions(rule(severity="high")) == ["unchanged"]
 
 
 def test_references_within_panels_follow_into_the_space() -> None:

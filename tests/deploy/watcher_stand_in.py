@@ -144,7 +144,7 @@ class WatcherStandIn:
             return self._bulk(raw)
         if path == "/_search/scroll":
             return 200, {}
-        if found := re.fullmatch(r"/([^/_][^/]*)(?:/(_doc|_create|_search)(?:/(.+))?)?", path):
+        if found := re.fullmatch(r"/([^/_][^/]*)(?:/(_doc|_create|_search|_mget)(?:/(.+))?)?", path):
             return self._documents(method, found[1], found[2], found[3], params, raw)
         raise Refused(
             400, "illegal_argument_exception", f"no handler found for uri [{path}] and method [{method}]"
@@ -288,6 +288,14 @@ class WatcherStandIn:
             self.indices.setdefault(index, {})
             return 200, {"acknowledged": True}
         documents = self.indices.get(index, {})
+        if api == "_mget":
+            found = [(name, documents.get(name)) for name in orjson.loads(raw)["ids"]]
+            return 200, {
+                "docs": [
+                    {"_id": name, "found": one is not None, **({"_source": one.source} if one else {})}
+                    for name, one in found
+                ]
+            }
         if api == "_search":
             body = orjson.loads(raw)
             query = body["query"]

@@ -60,6 +60,9 @@ def plan(
         )
     bundle = _unique(artifacts)
     kinds = all_kinds()
+    # A release that is restored also names what another environment has in another space.
+    foreign = [key for key in bundle if not kinds[key.kind].concerns(cluster, key.id)]
+    bundle = {key: artifact for key, artifact in bundle.items() if key not in foreign}
     ordered = [
         one for wave in waves(bundle.values(), lambda artifact: kinds[artifact.kind].rank) for one in wave
     ]
@@ -71,8 +74,9 @@ def plan(
         notes.append(f"{len(unknown)} artifacts of kinds that this version does not know are left alone")
     gone = [entry for entry in gone if entry.kind in kinds]
     elsewhere = [entry for entry in gone if not kinds[entry.kind].concerns(cluster, entry.id)]
-    if elsewhere:
-        notes.append(f"{len(elsewhere)} artifacts in other spaces of Kibana are left alone")
+    if elsewhere or foreign:
+        number = len({*foreign, *(entry.key for entry in elsewhere)})
+        notes.append(f"{number} artifacts in other spaces of Kibana are left alone")
         gone = [entry for entry in gone if entry not in elsewhere]
     if gone and not bundle:
         notes.append("the bundle is empty, so nothing is deleted")
