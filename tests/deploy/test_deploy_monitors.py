@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from deploy_targets import Target, target_at
 
 from cluster.fault_proxy import Fault, FaultProxy
 from sigmawatch.artifact import Artifact
-from sigmawatch.bundle import choose_target
+from sigmawatch.bundle import choose_target, compile_pack
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.deploy import DeployIncomplete, apply, plan, removal_plan
 from sigmawatch.errors import TargetUnavailable
+from sigmawatch.pack.layout import builtin_pack
+from sigmawatch.render.opensearch import monitor_artifact
 from sigmawatch.render.target import Target as Executor
 
 
@@ -214,3 +217,14 @@ def test_a_monitor_on_trial_acts_on_nothing_and_gets_its_actions_back(
     target.deploy(monitor())
     assert actions() == [mail]
     assert set(server.monitor("r1")["ui_metadata"]) == {"sigmawatch"}
+
+
+def test_the_built_in_rules_are_monitors_that_the_plugin_takes(
+    target: Target, server: AlertingStandIn
+) -> None:
+    compiled, _ = compile_pack(builtin_pack())
+    monitors = [replace(monitor_artifact(one), depends_on=()) for one in compiled.require()]
+    assert len(monitors) >= 6, "correlations among them"
+    assert target.deploy(*monitors).failed == ()
+    assert len(server.monitors) == len(monitors)
+    assert set(target.actions(*monitors)) == {"unchanged"}
