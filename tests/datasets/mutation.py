@@ -101,6 +101,9 @@ def damaged(
         # As shippers send it that parse JSON themselves.
         document = _damaged_object(pick, parsed)
         document = json.loads(_whole(json.dumps(document, ensure_ascii=False)))
+        if _has_endless_number(document):
+            # As a line, whatever else is odd about it is looked at.
+            document = {"message": json.dumps(document)}
     elif parsed is not None and kind < 0.6:
         document["message"] = _text_of(pick, _damaged_object(pick, parsed))
     else:
