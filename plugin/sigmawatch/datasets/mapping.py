@@ -44,7 +44,7 @@ _MAPPING_KEYS = frozenset(
     {
         "to", "type", "table", "otherwise", "bits", "required", "differs_from", "if_absent", "quiet", "unless", "when",
         "join", "decode", "formats", "host", "scheme", "query", "method", "unless_in",
-        "fields", "pairs", "begin", "end", "beside",
+        "fields", "pairs", "begin", "end", "local", "beside",
     }
 )  # fmt: skip
 
@@ -92,6 +92,8 @@ class FieldMapping:
     """How the text was encoded (see `DECODINGS`)."""
     formats: tuple[str, ...] = ()
     """For `time`: the ways it may be written."""
+    local: bool = False
+    """For `time`: whether it is written as the locale of its machine has it, which the option `dates` tells."""
     host: str = ""
     """For `url` and `request_line`: the raw value with the host (and port) of a target that has none."""
     scheme: str = ""
@@ -252,6 +254,7 @@ def _mapping(raw: str, entry: Reader) -> FieldMapping:
         join=entry.text("join", default=""),
         decode=decode,
         formats=entry.texts("formats"),
+        local=entry.flag("local"),
         host=entry.text("host", default=""),
         scheme=entry.text("scheme", default=""),
         query=entry.text("query", default=""),

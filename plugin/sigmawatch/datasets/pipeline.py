@@ -27,7 +27,7 @@ from sigmawatch.datasets.parsers import (
     steps_of,
 )
 from sigmawatch.datasets.script import MAX_SOURCE_BYTES, Script, compact, literal
-from sigmawatch.datasets.times import time_zone
+from sigmawatch.datasets.times import format_fault, time_zone
 from sigmawatch.datasets.values import write_mapping
 from sigmawatch.datasets.writing import ARGUMENTS, ENVIRONMENT, TIME_SLOT
 from sigmawatch.ecs import ecs_version
@@ -75,6 +75,8 @@ def options_of(dataset: Dataset) -> frozenset[str]:
     }
     if any(mapping.type == "time" for body in dataset.body.bodies for mapping in body.mappings):
         known.add("timezone")
+    if any(mapping.local for body in dataset.body.bodies for mapping in body.mappings):
+        known.add("dates")
     return frozenset({*known, "enrich"})
 
 
@@ -96,10 +98,11 @@ def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None
             )
     parts = dataset.body.parts
     zone = time_zone(str(options.get("timezone") or "")) if "timezone" in known else None
-    first = _script(zone)
+    dates = _dates(options)
+    first = _script(zone, dates)
     processors = [_processor(dataset, "parse", first, _main(dataset, first, options))]
     for part in parts.of if parts else ():
-        script = _script(zone)
+        script = _script(zone, dates)
         source = _part(dataset, part, script, options, first.places)
         # Another script does the work that was chosen: this one is not even begun.
         condition = f"{literal(part.name)}.equals(ctx._part)"
@@ -120,8 +123,22 @@ def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None
     }
 
 
-def _script(zone: str | None) -> Script:
+def _dates(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the formats of the option `dates`. Raises UsageError for what is none."""
+    given = options.get("dates") or ()
+    formats = (given,) if isinstance(given, str) else tuple(map(str, given))
+    for pattern in formats:
+        if fault := format_fault(pattern):
+            raise UsageError(
+                f"the option `dates`: {pattern!r} is no format of a time: {fault}",
+                hint="For example dd/MM/yyyy HH:mm:ss.",
+            )
+    return formats
+
+
+def _script(zone: str | None, dates: tuple[str, ...]) -> Script:
     script = Script()
+    script.dates = dates
     if zone is not None:
         script.params["timezone"] = zone
     return script

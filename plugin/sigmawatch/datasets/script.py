@@ -148,6 +148,8 @@ class Script:
         """Raw values whose names the parsers know beforehand."""
         self.mapped: tuple[str, ...] = ()
         """Raw values that field mappings name."""
+        self.dates: tuple[str, ...] = ()
+        """Formats of times as the machines' locale has them, before those of the description."""
         self.hands_over = False
         """Whether the script leaves the rest to that of a part, which it gives what was parsed in `parsed`."""
         self.rests: Mapping[str, tuple[str, tuple[str, ...]]] = {}

@@ -91,7 +91,7 @@ class FormattedTime:
         """Try one format after the other."""
         tries = [
             "isoMs(v)" if text == "iso" else f"timeOf(v, {literal(text)}, now, (String)p.get('timezone'))"
-            for text in mapping.formats
+            for text in (*(script.dates if mapping.local else ()), *mapping.formats)
         ]
         later = " ".join(f"if (found < 0L) {{ found = {attempt}; }}" for attempt in tries[1:])
         return f"long found = {tries[0]}; {later} {Moment('found').write(script, mapping)}"
@@ -510,6 +510,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "dns_records": DnsRecords(),
     "dns_data": Converted(_TEXTS, "v.length() > 1 && v.endsWith('.') ? v.substring(0, v.length() - 1) : v"),
     "dns_name": Converted(_TEXTS, "dnsName(v)"),
+    "dns_labels": Converted(_TEXTS, "dnsLabels(v)"),
     "domain": Converted(_TEXTS, "domain(v)", complaint="no host name"),
     "epoch_seconds": Moment("epochSecondsMs(v)"),
     "epoch": Moment("epochNumberMs(v)"),

@@ -3,6 +3,7 @@
     - patterns:
         prefixes: ["error: "]         # taken off before matching, the first that fits
         suffixes: [" [preauth]"]
+        squeeze: true                 # runs of blanks, by which a log aligns its columns, are one
         list:
           - match: Failed {method} for {user*} from {address} port {port} ssh2    # or a list of templates
             set: {event.action: ssh_login, event.outcome: failure}
@@ -75,6 +76,8 @@ class Patterns:
     """The raw value that is the text of the next step, where it was found; empty: the text stays as it is."""
     of: str = ""
     """The raw value that holds the message; empty: what is left of the line."""
+    squeeze: bool = False
+    """Whether runs of blanks in a message are one."""
     kind: str = "patterns"
     options: Sequence[str] = ()
     mappings: Sequence[FieldMapping] = ()
@@ -123,7 +126,7 @@ class Patterns:
                 by_word.setdefault(word, []).append(index)
         place = script.unique("patterns", {"words": by_word, "other": anywhere, "templates": templates})
         source = script.slot(self.of) if self.of else "text"
-        lines = [f"String core = {source};"]
+        lines = [f"String core = {f'squeezed({source})' if self.squeeze else source};"]
         for text, test, cut in (
             *((text, "startsWith", f"core.substring({java_length(text)})") for text in self.prefixes),
             *(
@@ -151,7 +154,7 @@ class Patterns:
 
 def read(reader: Reader) -> Patterns:
     """Read the settings of a patterns step."""
-    reader.is_mapping({"list", "prefixes", "suffixes", "unmatched", "next", "of"})
+    reader.is_mapping({"list", "prefixes", "suffixes", "unmatched", "next", "of", "squeeze"})
     patterns = []
     entries = reader.get("list")
     if entries is None:
@@ -190,6 +193,7 @@ def read(reader: Reader) -> Patterns:
         tell_when=tell_when,
         next=reader.text("next", default=""),
         of=reader.text("of", default=""),
+        squeeze=reader.flag("squeeze"),
     )
     if found_patterns.next and found_patterns.next not in found_patterns.raw_values:
         reader.at("next").problem(f"next: no template captures {found_patterns.next!r}")
