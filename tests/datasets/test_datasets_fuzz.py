@@ -37,6 +37,10 @@ SHIPPED: list[dict[str, Any]] = [
 """What a shipper sent beside a line, each of which lost an event once."""
 
 FOUND: list[tuple[str, dict[str, Any]]] = [
+    ("flow.netflow", {"host": "", "netflow": {"l4_dst_port": 9223372036854775808}}),
+    ("ids.snort", {"dst_ap": [int("1" + "0" * 400)], "rule": ""}),
+    ("ids.zeek", {"message": "<9>#"}),
+    ("ids.zeek", {"message": '{"ts":70000000000000000000}', "@timestamp": "0001-01-01"}),
     ("auth.windows_security", {"winlog": {}, "": ""}),
     # An object where the mapping has a text, in an object that is kept as it is.
     (

@@ -199,7 +199,18 @@ def _rescue(dataset: Dataset) -> list[dict[str, Any]]:
                 "lang": "painless",
                 "source": _RESCUE + (_FORGET_PARTS if dataset.body.parts else ""),
                 "params": {"dataset": dataset.name},
-                "ignore_failure": True,
+                "on_failure": [
+                    # What has the name of an object here may be a text there, which the index would refuse.
+                    {
+                        "rename": {
+                            "field": name,
+                            "target_field": f"_{name}",
+                            "ignore_missing": True,
+                            "ignore_failure": True,
+                        }
+                    }
+                    for name in _objects_of_logs(dataset)
+                ],
             }
         },
         {
@@ -228,6 +239,13 @@ def _rescue(dataset: Dataset) -> list[dict[str, Any]]:
         _rescue_set("ingested", "event.ingested", "{{{_ingest.timestamp}}}", override=False),
         _rescue_set("time", "@timestamp", "{{{_ingest.timestamp}}}", override=False),
     ]
+
+
+def _objects_of_logs(dataset: Dataset) -> list[str]:
+    """Return the objects at the top of a dataset's documents that a log may have a text for; shippers have `host`."""
+    return sorted(
+        {name.partition(".")[0] for name in dataset.field_info if "." in name} - {"event"} | {"host"}
+    )
 
 
 _RESCUE = """\
