@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SHARED_OWNER", "Artifact", "ArtifactKey", "canonical_json", "content_hash"]
+__all__ = [
+    "SHARED_OWNER",
+    "Artifact",
+    "ArtifactKey",
+    "canonical_json",
+    "content_hash",
+    "secret",
+    "secrets_in",
+    "with_secrets",
+    "without_secrets",
+]
 
 SHARED_OWNER = "sigmawatch"
 """Recorded as the owner of shared artifacts; no pack may have this name."""
@@ -59,6 +69,46 @@ class Artifact:
     def key(self) -> ArtifactKey:
         """Kind and id."""
         return ArtifactKey(self.kind, self.id)
+
+
+_SECRET = "$secret"  # noqa: S105  # a key of JSON
+
+
+def secret(name: str) -> dict[str, str]:
+    """Return what stands for a secret in a body: its name. The secret itself is put beside it when it is sent."""
+    return {_SECRET: name}
+
+
+def secrets_in(body: object) -> frozenset[str]:
+    """Return the names of the secrets that a body needs."""
+    if isinstance(body, dict):
+        own = frozenset({body[_SECRET]} if isinstance(body.get(_SECRET), str) else ())
+        return own.union(*(secrets_in(value) for value in body.values()))
+    if isinstance(body, list):
+        return frozenset().union(*(secrets_in(value) for value in body))
+    return frozenset()
+
+
+def with_secrets(body: Any, secrets: Mapping[str, object]) -> Any:
+    """Return a body with its secrets, as it is sent. Raises KeyError for one that is not given."""
+    if isinstance(body, dict):
+        if isinstance(body.get(_SECRET), str):
+            return {**body, "value": secrets[body[_SECRET]]}
+        return {key: with_secrets(value, secrets) for key, value in body.items()}
+    if isinstance(body, list):
+        return [with_secrets(value, secrets) for value in body]
+    return body
+
+
+def without_secrets(body: Any) -> Any:
+    """Return a body that was read without its secrets, as it is compared, shown and recorded."""
+    if isinstance(body, dict):
+        if isinstance(body.get(_SECRET), str):
+            return {_SECRET: body[_SECRET]}
+        return {key: without_secrets(value) for key, value in body.items()}
+    if isinstance(body, list):
+        return [without_secrets(value) for value in body]
+    return body
 
 
 def canonical_json(value: object) -> bytes:

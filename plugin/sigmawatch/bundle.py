@@ -21,6 +21,7 @@ from sigmawatch.datasets import (
     load_datasets,
     with_enrichments,
 )
+from sigmawatch.datasets.privacy import with_privacy
 from sigmawatch.datasets.threat_intel import load_indicators, threat_intel_artifact
 from sigmawatch.errors import ContentError, Problem, Severity, TargetUnavailable
 from sigmawatch.pack.artifacts import load_artifacts
@@ -180,7 +181,10 @@ def as_enriched(site: Environment, datasets: Sequence[Dataset]) -> list[Dataset]
     Raises ContentError for what a site wants of datasets and cannot be.
     """
     settings = dataset_settings(site.datasets, datasets)
-    return [with_enrichments(one, settings[one.name].build_options()) for one in datasets]
+    return [
+        with_privacy(with_enrichments(one, settings[one.name].build_options()), settings[one.name].privacy)
+        for one in datasets
+    ]
 
 
 def known_datasets(own: Iterable[Dataset]) -> list[Dataset]:
@@ -301,10 +305,13 @@ def bundle_for(
         compiled.require()
     brought = brought_artifacts(pack)
     warnings: list[Problem] = []
-    settings = dataset_settings(site.datasets, known_datasets(datasets)) if site is not None else {}
+    settings: Mapping[str, DatasetSettings] = {}
+    if site is not None:
+        settings = dataset_settings(site.datasets, known_datasets(datasets))
     if site is not None:
         found, warnings = indicator_artifacts(site, [settings[one.name] for one in datasets])
         brought += found
+        settings = with_key(site, settings, datasets)
     features = cluster.features()
     chosen = choose_target(target, features)
     if chosen is Target.KIBANA:
@@ -347,6 +354,22 @@ def indicator_artifacts(
         raise ContentError([one.problem(message, "enrich.threat_intel", hint=hint) for one in asking])
     indicators, warnings = load_indicators(site.indicators)
     return [threat_intel_artifact(indicators)], warnings
+
+
+def with_key(
+    site: Environment, settings: Mapping[str, DatasetSettings], datasets: Iterable[Dataset]
+) -> Mapping[str, DatasetSettings]:
+    """Return settings with the id of the key that pseudonyms are made with. Raises UsageError where one is missing."""
+    asking = [
+        one.name for one in datasets if settings[one.name].enabled and settings[one.name].privacy.pseudonyms
+    ]
+    if not asking:
+        return settings
+    key = site.pseudonyms().id
+    made = {
+        name: replace(settings[name], privacy=replace(settings[name].privacy, key=key)) for name in asking
+    }
+    return {**settings, **made}
 
 
 def unmade_enrichments(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sigmawatch.artifact import SHARED_OWNER
+from sigmawatch.artifact import SHARED_OWNER, secrets_in
 from sigmawatch.bundle import Bundle, bundle_for
 from sigmawatch.cli.options import (
     DEFAULT_NAMESPACE,
@@ -245,9 +245,17 @@ def try_out(
 
 
 def carry_out(
-    cluster: Cluster, plan: Plan, origin: Origin, *, word: str, restores: int | None = None
+    cluster: Cluster,
+    plan: Plan,
+    origin: Origin,
+    *,
+    word: str,
+    restores: int | None = None,
+    site: Environment | None = None,
 ) -> ApplyResult:
-    """Apply a plan behind a progress bar."""
+    """Apply a plan behind a progress bar. `site`: says where the secrets are that it needs."""
+    needed = any(one.artifact is not None and secrets_in(one.artifact.body) for one in plan.changes)
+    secrets = site.secrets() if site is not None and needed else {}
     with progress_bar() as progress:
         task = progress.add_task(word, total=len(plan.changes))
         result = apply(
@@ -255,6 +263,7 @@ def carry_out(
             plan,
             origin=origin,
             restores=restores,
+            secrets=secrets,
             on_progress=lambda _, done, total: progress.update(task, completed=done, total=total),
         )
         progress.update(task, total=len(result.results), completed=len(result.results))

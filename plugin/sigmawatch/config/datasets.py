@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.pipeline import build_pipeline, options_of
+from sigmawatch.datasets.privacy import ADDRESSES, Privacy
 from sigmawatch.datasets.settings import ENRICHMENTS, DatasetSettings
 from sigmawatch.errors import ContentError, Problem, Severity, UsageError
 
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DatasetTuning", "dataset_settings", "merged_datasets", "needing_only", "read_datasets"]
 
-_KEYS = ("enabled", "enrich", "options")
+_KEYS = ("enabled", "enrich", "options", "privacy")
 _GLOB = re.compile(r"[a-z0-9_.*?-]+", re.ASCII)
 _OPTIONS = ("format", "networks", "timezone")
+_PRIVACY = ("users", "addresses", "original", "keep", "fields")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class DatasetTuning:
     enabled: bool | None = None
     enrich: Mapping[str, bool] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    privacy: Mapping[str, Any] = field(default_factory=dict)
+    """Those of `Privacy` that are given."""
     document: YamlDocument | None = field(default=None, compare=False, repr=False)
     """The configuration."""
     places: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict, compare=False, repr=False)
@@ -67,6 +71,7 @@ def _tuning(reader: Reader) -> DatasetTuning:
         enabled=reader.flag("enabled") if reader.get("enabled") is not None else None,
         enrich=_switches(enrich) if enrich is not None and enrich.is_mapping(ENRICHMENTS) else {},
         options=_options(options) if options is not None and options.is_mapping(_OPTIONS) else {},
+        privacy=_privacy(reader.get("privacy")),
         document=reader.document,
         places=_places(reader),
     )
@@ -82,6 +87,23 @@ def _options(reader: Reader) -> dict[str, Any]:
         name: list(reader.texts(name)) if isinstance(value, list) or name == "networks" else reader.text(name)
         for name, value in reader.data.items()
     }
+
+
+def _privacy(reader: Reader | None) -> dict[str, Any]:
+    if reader is None or not reader.is_mapping(_PRIVACY):
+        return {}
+    found: dict[str, Any] = {
+        name: reader.flag(name) for name in ("users", "original") if reader.get(name) is not None
+    }
+    found |= {name: reader.texts(name) for name in ("keep", "fields") if reader.get(name) is not None}
+    addresses = reader.get("addresses")
+    if addresses is not None:
+        if addresses.data not in ADDRESSES:
+            addresses.problem(f"addresses: {addresses.data!r} is none", hint=f"one of {', '.join(ADDRESSES)}")
+        found["addresses"] = addresses.data
+    if found.get("original") and (found.get("users") or found.get("addresses", "none") != "none"):
+        reader.at("original").problem("original: a line that is kept has in it what pseudonyms stand for")
+    return found
 
 
 def _places(reader: Reader) -> dict[str, tuple[str | int, ...]]:
@@ -110,6 +132,7 @@ def _over(below: DatasetTuning, tuning: DatasetTuning) -> DatasetTuning:
         enabled=below.enabled if tuning.enabled is None else tuning.enabled,
         enrich={**below.enrich, **tuning.enrich},
         options={**below.options, **tuning.options},
+        privacy={**below.privacy, **tuning.privacy},
         places={**below.places, **tuning.places},
     )
 
@@ -142,6 +165,7 @@ def dataset_settings(
             enabled=whole.enabled is not False,
             options={option: value for option, value in whole.options.items() if option in has},
             enrich=whole.enrich,
+            privacy=Privacy(**whole.privacy),
         )
         problems += _unbuildable(dataset, found[name], whole)
     if problems:

@@ -31,7 +31,7 @@ VARIABLE = "SIGMAWATCH_CONFIG"
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SPACE = re.compile(r"[a-z0-9_-]+", re.ASCII)  # Kibana: "URL identifier" of a space
-_CONTENT = ("placeholders", "rules", "exclusions", "datasets", "threat_intel")
+_CONTENT = ("placeholders", "rules", "exclusions", "datasets", "threat_intel", "privacy")
 _TOP = (*_CONTENT, "environments")
 _KEYS = (
     "url",
@@ -86,6 +86,7 @@ def load_configuration(path: Path) -> Configuration:
             exclusions=_existing_paths(reader, "exclusions", folder),
             datasets=read_datasets(reader),
             indicators=_indicators(reader, folder),
+            privacy_key=_privacy_key(reader, folder),
         )
         found = replace(site, environments=_environments(reader, folder, site.everywhere))
     if problems:
@@ -126,6 +127,14 @@ def _indicators(reader: Reader, folder: Path) -> tuple[Path, ...]:
     if member is None or not member.is_mapping(("indicators",)):
         return ()
     return _existing_paths(member, "indicators", folder)
+
+
+def _privacy_key(reader: Reader, folder: Path) -> Secret | None:
+    """Read `privacy: {key: …}`."""
+    member = reader.get("privacy")
+    if member is None or not member.is_mapping(("key",)):
+        return None
+    return _secret(member.get("key"), folder)
 
 
 def _existing_paths(reader: Reader, key: str, folder: Path) -> tuple[Path, ...]:
@@ -184,6 +193,7 @@ def _environment(name: str, reader: Reader, folder: Path, site: Environment) -> 
         exclusions=(*site.exclusions, *_existing_paths(reader, "exclusions", folder)),
         datasets=merged_datasets(site.datasets, read_datasets(reader)),
         indicators=(*site.indicators, *_indicators(reader, folder)),
+        privacy_key=_privacy_key(reader, folder) or site.privacy_key,
     )
 
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sigmawatch.datasets.pseudonyms import Pseudonyms
 from sigmawatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -103,6 +104,24 @@ class Environment:
     """What is different about datasets, by name or glob: as for placeholders."""
     indicators: tuple[Path, ...] = ()
     """Lists of indicators of compromise, and folders with such: as for exclusions."""
+    privacy_key: Secret | None = None
+    """What pseudonyms are made with."""
+
+    def pseudonyms(self) -> Pseudonyms:
+        """Return what makes the pseudonyms here; the key is read now. Raises UsageError when there is none."""
+        if self.privacy_key is None:
+            raise UsageError(
+                "pseudonyms are switched on, and no key is named",
+                hint="`privacy: {key: {env: VARIABLE}}` or `{file: PATH}` in sigmawatch.yml.",
+            )
+        return Pseudonyms(self.privacy_key.read().encode())
+
+    def secrets(self) -> Mapping[str, object]:
+        """Return what deployed bodies need and do not hold, by name. Raises UsageError for a key that is not there."""
+        if self.privacy_key is None:
+            return {}
+        pseudonyms = self.pseudonyms()
+        return {pseudonyms.id: pseudonyms.states()}
 
     def connection(self, environ: Mapping[str, str] | None = None) -> ConnectionSettings:
         """Return how to reach the cluster; secrets are read now. Raises UsageError when one is missing.
@@ -153,6 +172,7 @@ class Configuration:
     exclusions: tuple[Path, ...] = ()
     datasets: Mapping[str, DatasetTuning] = field(default_factory=dict)
     indicators: tuple[Path, ...] = ()
+    privacy_key: Secret | None = None
 
     @property
     def everywhere(self) -> Environment:
@@ -164,6 +184,7 @@ class Configuration:
             exclusions=self.exclusions,
             datasets=self.datasets,
             indicators=self.indicators,
+            privacy_key=self.privacy_key,
         )
 
     def environment(self, name: str) -> Environment:

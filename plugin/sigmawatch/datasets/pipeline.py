@@ -26,6 +26,7 @@ from sigmawatch.datasets.parsers import (
     parted_values,
     steps_of,
 )
+from sigmawatch.datasets.privacy import Privacy, privacy_processors, rescue_processors
 from sigmawatch.datasets.script import MAX_SOURCE_BYTES, Script, compact, literal
 from sigmawatch.datasets.times import format_fault, time_zone
 from sigmawatch.datasets.values import write_mapping
@@ -80,8 +81,15 @@ def options_of(dataset: Dataset) -> frozenset[str]:
     return frozenset({*known, "enrich"})
 
 
-def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+_NOTHING_HIDDEN = Privacy()
+
+
+def build_pipeline(
+    dataset: Dataset, *, options: Mapping[str, Any] | None = None, privacy: Privacy = _NOTHING_HIDDEN
+) -> dict[str, Any]:
     """Return the body of a dataset's ingest pipeline.
+
+    `privacy`: what is hidden in its documents; with pseudonyms the body has the name of a secret in it.
 
     Options are those of its parsers and derivations: `format` (the order of columns), `timezone` (of stamps that have
     none), `networks` (what is inside, as CIDR), and `enrich` (which of `ENRICHMENTS` to make). Raises UsageError for an
@@ -111,13 +119,14 @@ def build_pipeline(dataset: Dataset, *, options: Mapping[str, Any] | None = None
     if any(parser.drops for parser in dataset.body.parsers):
         processors.append({"drop": {"tag": "header", "if": "ctx._drop != null"}})
     processors += lookup_processors(dataset, options)
+    processors += privacy_processors(dataset, privacy)
     hook_failed = [_append_error(f"pipeline {hook_id(dataset)} failed")]
     processors.append({"pipeline": {**hook, "on_failure": hook_failed}})
     return {
         "description": f"{dataset.title}: raw lines to ECS {ecs_version()}",
         "processors": processors,
         "on_failure": [
-            *_rescue(dataset),
+            *_rescue(dataset, hides=privacy.hides),
             {"pipeline": {**hook, "on_failure": hook_failed}},
         ],
     }
@@ -185,11 +194,16 @@ def _append_error(text: str) -> dict[str, Any]:
     return {"append": {"field": "error.message", "value": [text], "ignore_failure": True}}
 
 
-def _rescue(dataset: Dataset) -> list[dict[str, Any]]:
+def _rescue(dataset: Dataset, *, hides: bool) -> list[dict[str, Any]]:
     """Return the processors for a document whose script broke off: it is kept, and says so.
 
     Each may fail by itself (a shipper's `event` that is a text) without the others being skipped.
     """
+    if hides:
+        told = [
+            each for each in _rescue(dataset, hides=False) if "script" not in each and "rename" not in each
+        ]
+        return [*rescue_processors(), *told]
     return [
         # Not even this runs where the engine cannot hand a document to scripts: OpenSearch, when a shipper's JSON has
         # a whole number beyond a long. What follows does what it can then.

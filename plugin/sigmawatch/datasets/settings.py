@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.derive import ENRICHMENTS
+from sigmawatch.datasets.privacy import Privacy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -26,6 +27,8 @@ class DatasetSettings:
     """Options of its parsers and derivations, as `build_pipeline` takes them."""
     enrich: Mapping[str, bool] = field(default_factory=dict)
     """Enrichments that are switched on or off; the others are as they are by default."""
+    privacy: Privacy = Privacy()  # noqa: RUF009  # immutable
+    """What is hidden in its events."""
 
     def makes(self, enrichment: str) -> bool:
         """Return whether an enrichment is wanted."""
@@ -33,7 +36,10 @@ class DatasetSettings:
 
     def build_options(self, *, without: Collection[str] = ()) -> Mapping[str, Any]:
         """Return what `build_pipeline` is to be given. `without`: enrichments that an engine cannot make."""
-        if not self.enrich:
+        if self.privacy.addresses != "none":
+            # A hash of addresses that nobody has a key of: four billion of them are soon tried out.
+            without = {*without, "community_id"}
+        if not self.enrich and not without:
             return self.options
         made = [name for name in ENRICHMENTS if self.makes(name) and name not in without]
         return {**self.options, "enrich": made}

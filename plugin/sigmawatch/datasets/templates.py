@@ -158,7 +158,9 @@ def artifacts(
     pipeline = Artifact(
         "ingest_pipeline",
         name,
-        build_pipeline(dataset, options=settings.build_options(without=traits.lacks)),
+        build_pipeline(
+            dataset, options=settings.build_options(without=traits.lacks), privacy=settings.privacy
+        ),
         depends_on=(hook.key,),
         source=source,
     )

@@ -74,9 +74,17 @@ _FIELDS = (
 )
 """Fields that are compared with indicators, the first that has one is told; and with which kind."""
 
+_FEW = frozenset(
+    {
+        *("related.ip", "related.hosts", "related.hash", "url.domain", "url.full", "url.original"),
+        *("dns.answers.data", "tls.client.server_name"),
+    }
+)
+"""Those of them in which, between them, every value is that stands in any of them."""
+
 _SOURCE = """\
-matchIndicators(ctx, (Map)params.get('table'), (List)params.get('fields'), (List)params.get('indicators'),
-  System.currentTimeMillis());
+matchIndicators(ctx, (Map)params.get('table'), (List)params.get('few'), (List)params.get('fields'),
+  (List)params.get('indicators'), System.currentTimeMillis());
 """
 
 
@@ -270,9 +278,8 @@ def threat_intel_artifact(indicators: Sequence[Indicator]) -> Artifact:
                     "source": Script().library_text(_SOURCE),
                     "params": {
                         "table": _tables(indicators),
-                        "fields": [
-                            {"name": name, "path": name.split("."), "kind": kind} for name, kind in _FIELDS
-                        ],
+                        "few": [_place(name, kind) for name, kind in _FIELDS if name in _FEW],
+                        "fields": [_place(name, kind) for name, kind in _FIELDS],
                         "indicators": [_entry(one) for one in indicators],
                     },
                 }
@@ -280,6 +287,10 @@ def threat_intel_artifact(indicators: Sequence[Indicator]) -> Artifact:
         ],
     }
     return Artifact("ingest_pipeline", THREAT_INTEL, body, source="threat_intel", shared=True)
+
+
+def _place(name: str, kind: str) -> dict[str, Any]:
+    return {"name": name, "path": name.split("."), "kind": kind}
 
 
 def _entry(indicator: Indicator) -> dict[str, Any]:

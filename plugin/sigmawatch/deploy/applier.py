@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch import __version__
-from sigmawatch.artifact import Artifact, ArtifactKey, content_hash
+from sigmawatch.artifact import Artifact, ArtifactKey, content_hash, secrets_in, with_secrets
 from sigmawatch.cluster import ResponseError
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.deploy.lock import DEFAULT_SECONDS, DeployLock
@@ -26,7 +26,7 @@ from sigmawatch.deploy.releases import (
     close_release,
     forget_old_releases,
 )
-from sigmawatch.errors import ClusterError, PartlyApplied
+from sigmawatch.errors import ClusterError, PartlyApplied, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -124,26 +124,28 @@ def apply(
     restores: int | None = None,
     kept_releases: int = KEPT_RELEASES,
     lock_seconds: float = DEFAULT_SECONDS,
+    secrets: Mapping[str, object] | None = None,
 ) -> ApplyResult:
     """Make a cluster what a plan says, and record it as a release.
 
     `on_progress` is called with each result, the number of results so far and the number there will be.
     `origin`: who deploys what. `restores`: number of the release that the plan goes back to. `kept_releases`: how
-    many of the pack's releases are kept.
+    many of the pack's releases are kept. `secrets`: what bodies need and do not hold, by name.
 
-    Raises UsageError when the plan was refused, DeployLocked while somebody else deploys, ClusterError when
-    the cluster changed since the plan was made or fails before anything was written, DeployIncomplete when
-    some artifacts failed. After an interrupt, what was written is recorded and the lock released.
+    Raises UsageError when the plan was refused or a secret is missing, DeployLocked while somebody else deploys,
+    ClusterError when the cluster changed since the plan was made or fails before anything was written,
+    DeployIncomplete when some artifacts failed. After an interrupt, what was written is recorded and the lock released.
     """
     plan.require_applicable()
     if not plan.has_work:
         return ApplyResult(())
+    _require_secrets(plan, secrets or {})
     create_registry(cluster)
     with DeployLock(cluster, seconds=lock_seconds) as lock:
         _require_unmoved(cluster, plan)
         engine = engine_of(cluster)
         release = begin_release(cluster, plan, origin or Origin(by=whoami()), engine, restores=restores)
-        run = _Run(cluster, plan, lock, str(release.number), on_progress)
+        run = _Run(cluster, plan, lock, str(release.number), on_progress, secrets or {})
         try:
             run.all()
         except BaseException:
@@ -156,6 +158,18 @@ def apply(
     if result.failed:
         raise DeployIncomplete(result)
     return result
+
+
+def _require_secrets(plan: Plan, secrets: Mapping[str, object]) -> None:
+    """Raise UsageError when something is to be written that needs a secret which nobody gave."""
+    for change in plan.changes:
+        if change.action in WRITING and change.artifact is not None:
+            missing = secrets_in(change.artifact.body) - set(secrets)
+            if missing:
+                raise UsageError(
+                    f"{change.key} needs the key {min(missing)} of pseudonyms, which is not the one at hand",
+                    hint="`privacy: {key: …}` in sigmawatch.yml names it; --config and --env say which file and part.",
+                )
 
 
 def _require_unmoved(cluster: Cluster, plan: Plan) -> None:
@@ -215,7 +229,9 @@ class _Run:
         lock: DeployLock,
         release: str,
         on_progress: Callable[[ArtifactResult, int, int], None] | None,
+        secrets: Mapping[str, object],
     ) -> None:
+        self._secrets = secrets
         self.results: dict[ArtifactKey, ArtifactResult] = {}
         self._cluster = cluster
         self._plan = plan
@@ -334,7 +350,8 @@ class _Run:
                 "release": self._release,
                 "hash": change.sent_hash,
             }
-            bodies.append((change.artifact, kind.mark(change.artifact.body, marks, self._cluster.info)))
+            body = kind.mark(change.artifact.body, marks, self._cluster.info)
+            bodies.append((change.artifact, with_secrets(body, self._secrets)))
         return kind.write_batch(self._cluster, bodies)
 
     def _take(

@@ -110,7 +110,8 @@ def command(
         plan.require_applicable()
         confirm(plan, yes=yes)
         try:
-            result = carry_out(cluster, plan, replace(origin, message=message), word="Deploying")
+            origin_told = replace(origin, message=message)
+            result = carry_out(cluster, plan, origin_told, word="Deploying", site=what.site)
         except DeployIncomplete as incomplete:
             if output_format == "json":
                 print_json({"target": origin.target, **incomplete.result.to_dict()})

@@ -19,7 +19,7 @@ from sigmawatch.cli.deploying import (
     verify_option,
     yes_option,
 )
-from sigmawatch.cli.options import cluster_options, format_option, open_cluster
+from sigmawatch.cli.options import cluster_options, format_option, open_cluster, site_of
 from sigmawatch.cli.terminal import print_json, results
 from sigmawatch.deploy import DeployIncomplete, Release, render_plan
 from sigmawatch.deploy import plan as make_plan
@@ -69,6 +69,7 @@ def command(
       sigmawatch rollback --url https://es.example.com:9200
       sigmawatch rollback --to 12 --yes
     """
+    site = site_of(connection["config_path"], connection["environment"])
     with open_cluster(**connection) as cluster:
         release = _release(cluster, pack_name, number)
         plan = make_plan(
@@ -86,7 +87,9 @@ def command(
         # What is deployed then is of the old revision, only by whom is new.
         origin = replace(release.origin, by=whoami(), message=message)
         try:
-            result = carry_out(cluster, plan, origin, word="Rolling back", restores=release.content)
+            result = carry_out(
+                cluster, plan, origin, word="Rolling back", restores=release.content, site=site
+            )
         except DeployIncomplete as incomplete:
             if output_format == "json":
                 print_json({"restores": release.content, **incomplete.result.to_dict()})

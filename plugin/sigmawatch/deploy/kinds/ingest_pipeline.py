@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from sigmawatch.artifact import ArtifactKey
+from sigmawatch.artifact import ArtifactKey, without_secrets
 from sigmawatch.cluster import url_path
 from sigmawatch.cluster.failures import describe
 from sigmawatch.deploy.kind import Body, Kind, Trial
@@ -81,8 +81,9 @@ class IngestPipeline(Kind):
         return tried(artifacts, lambda one: _trial(cluster, one.id, samples.get(one.id, ())))
 
     def normalise(self, body: Mapping[str, Any]) -> Body:
-        """Leave out marks and the server's dates."""
-        return unmarked(body)
+        """Leave out marks, the server's dates, and secrets, which nobody else is to see."""
+        found: Body = without_secrets(unmarked(body))
+        return found
 
     def mark(self, body: Mapping[str, Any], marks: Mapping[str, str], info: ClusterInfo) -> Body:
         """Mark in `_meta`, which OpenSearch does not have: there the registry alone knows the owner."""
