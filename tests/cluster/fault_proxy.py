@@ -28,6 +28,7 @@ class Fault(Enum):
     LATE = "the answer comes later than anybody waits"
     BUSY = "429 from the engine"
     BAD_GATEWAY = "502 with a page of HTML"
+    TOO_LONG = "413 with a page of HTML"
     UNAVAILABLE = "503 with nothing"
     GATEWAY_TIMEOUT = "504 from a gateway, after the request got through"
     PAGE = "200 with a page of HTML"
@@ -43,6 +44,8 @@ class FaultProxy:
         self.fault: Callable[[int], Fault | None] = lambda number: None
         self.on_request: Callable[[int], object] = lambda number: None
         """Called before a request is forwarded."""
+        self.longest: int | None = None
+        """Bytes of a request from which on it is refused with 413, as by a proxy."""
         self.seen: list[str] = []
         """Method and path of each request since `reset`."""
         self._guard = threading.Lock()
@@ -61,6 +64,8 @@ class FaultProxy:
                     number = len(proxy.seen)
                 proxy.on_request(number)
                 fault = proxy.fault(number)
+                if proxy.longest is not None and len(body) > proxy.longest:
+                    fault = Fault.TOO_LONG
                 answer = None
                 if fault is None or fault in _DELIVERED:
                     answer = self._forward(body)
@@ -141,6 +146,7 @@ class FaultProxy:
 _GATEWAY: dict[Fault, tuple[int, dict[str, str], bytes]] = {
     Fault.BUSY: (429, {"content-type": "application/json"}, _BUSY),
     Fault.BAD_GATEWAY: (502, {"content-type": "text/html"}, _PAGE),
+    Fault.TOO_LONG: (413, {"content-type": "text/html"}, _PAGE),
     Fault.UNAVAILABLE: (503, {"content-type": "text/plain"}, b""),
     Fault.GATEWAY_TIMEOUT: (504, {"content-type": "text/html"}, _PAGE),
     Fault.PAGE: (200, {"content-type": "text/html"}, _PAGE),

@@ -24,3 +24,11 @@ def deployed(opensearch: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
     assert ran.code == 0, ran.err
     yield opensearch.url
     emptied(opensearch.url)
+
+
+FLOW = "2 123456789010 eni-0a1b2c3d 203.0.113.9 10.0.1.20 50123 {port} 6 1 44 1772359200 1772359260 REJECT OK"
+
+
+def flows(number: int, first: int = 1000) -> list[str]:
+    """Return so many flow records, each to another port."""
+    return [FLOW.format(port=first + each) for each in range(number)]

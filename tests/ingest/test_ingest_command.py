@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from cli.command_line import PROGRAM, Ran, contents, emptied, environment, sigmawatch
+from ingest.conftest import FLOW, flows
 from sigmawatch.cluster import ConnectionSettings, connect
 
 if sys.version_info >= (3, 14):
@@ -23,12 +24,7 @@ else:
 
 pytestmark = pytest.mark.engine
 
-FLOW = "2 123456789010 eni-0a1b2c3d 203.0.113.9 10.0.1.20 50123 {port} 6 1 44 1772359200 1772359260 REJECT OK"
 HEADER = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status"
-
-
-def flows(number: int, first: int = 1000) -> list[str]:
-    return [FLOW.format(port=first + each) for each in range(number)]
 
 
 def ingest(url: str, *files: Path, namespace: str, dataset: str = "flow.aws_vpc") -> Ran:

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -28,10 +28,12 @@ from sigmawatch.config import dataset_settings
 from sigmawatch.datasets import load_datasets
 from sigmawatch.errors import SigmawatchError, UsageError
 from sigmawatch.ingest.detect import Detector, Verdict
+from sigmawatch.ingest.follow import Follower
+from sigmawatch.ingest.generations import open_record
 from sigmawatch.ingest.load import Loaded, Loader, RefusedLines, holds_refused, require_deployed
 from sigmawatch.ingest.marked import Marked, last_ingested, marked_since
 from sigmawatch.ingest.sender import PARALLEL, PATIENCE
-from sigmawatch.ingest.sources import Chunks, Source, find_sources
+from sigmawatch.ingest.sources import STDIN, Chunks, Source, find_sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+POLL = 0.5
+"""Seconds between two looks at followed files that nothing new was in."""
+
 LISTED = 20
 """Files that are told one by one, beside those that something is wrong with."""
 
@@ -49,6 +54,11 @@ LISTED = 20
 @click.argument("given", metavar="FILES...", nargs=-1, required=True)
 @click.option("--dataset", "name", help="What kind of log it is, e.g. flow.aws_vpc. [default: found out]")
 @namespace_option("Of the data streams.")
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Go on with what is written to the files, until interrupted; survives rotation.",
+)
 @click.option("--skip-unknown", is_flag=True, help="Leaving out files of unknown kinds is no finding.")
 @click.option(
     "--failed",
@@ -78,6 +88,7 @@ def command(
     given: tuple[str, ...],
     name: str | None,
     namespace: str | None,
+    follow: bool,
     skip_unknown: bool,
     failed_path: Path | None,
     parallel: int,
@@ -99,6 +110,7 @@ def command(
     \b
     Example:
       sigmawatch ingest --url http://127.0.0.1:9200 /var/log/remote flows.log.gz
+      sigmawatch ingest --follow --dataset auth.sshd /var/log/auth.log
       zcat flows.gz | sigmawatch ingest --dataset flow.aws_vpc --failed refused.ndjson -
     """
     pack = open_pack(pack_path)
@@ -110,8 +122,8 @@ def command(
     if name is not None and not settings[name].enabled:
         raise UsageError(f"the dataset {name} is switched off", hint="By `datasets:` in sigmawatch.yml.")
     known = {one: dataset for one, dataset in known.items() if settings[one].enabled}
-    sources = find_sources(given)
-    refused = RefusedLines(failed_path) if failed_path is not None else None
+    sources = [] if follow else find_sources(given)
+    refused = RefusedLines(failed_path, append=follow) if failed_path is not None else None
     with open_cluster(
         **connection, config_path=config_path, environment=environment, folders=[pack.root]
     ) as cluster:
@@ -123,6 +135,11 @@ def command(
             patience=patience,
             refused=refused,
         )
+        if follow:
+            try:
+                session.follow(given, known[name] if name is not None else None)
+            finally:
+                session.report(output_format, failed_path)
         with ExitStack() as opened:
             taken = session.detected(sources, name, opened)
             if len(taken) == 0 and session.unknown:
@@ -258,6 +275,70 @@ class _Session:
             on_all = sum(loaded.total for loaded in self.found.values())
             progress.update(task, completed=before, done=on_all, description="Loaded")
         self.seconds = time.monotonic() - self.started
+
+    def follow(self, given: Sequence[str], dataset: Dataset | None) -> NoReturn:
+        """Follow what the arguments name for ever. Raises UsageError, ClusterError."""
+        if STDIN in given:
+            raise UsageError(
+                "standard input cannot be followed", hint="It is read to its end without --follow."
+            )
+        self.started = time.monotonic()
+        detector: Detector | None = None
+
+        def detect(head: str) -> Verdict:
+            nonlocal detector
+            detector = detector or Detector(self.cluster, list(self.known.values()))
+            verdict = detector.detect(head)
+            if verdict.dataset is not None:
+                require_deployed(self.cluster, verdict.dataset)
+            return verdict
+
+        if dataset is not None:
+            require_deployed(self.cluster, dataset)
+        console = errors()
+
+        def say(text: str) -> None:
+            console.print(text, markup=False)
+
+        waiting = ""
+
+        def on_wait(reason: str | None) -> None:
+            nonlocal waiting
+            if reason is None or not waiting:
+                say(f"waiting: {reason}" if reason is not None else "going on")
+            waiting = reason or ""
+
+        with ExitStack() as opened:
+            if self.refused is not None:
+                opened.callback(self.refused.close)
+            arguments = dict.fromkeys(str(Path(argument).absolute()) for argument in given)
+            records = [
+                opened.enter_context(open_record([self.cluster.url, self.namespace, argument]))
+                for argument in arguments
+            ]
+            loader = opened.enter_context(
+                Loader(
+                    self.cluster,
+                    namespace=self.namespace,
+                    parallel=self.parallel,
+                    patience=None,
+                    refused=self.refused,
+                    on_wait=on_wait,
+                )
+            )
+            followers = [
+                Follower(argument, record, loader, self.known, detect, dataset, self.found, say)
+                for argument, record in zip(arguments, records, strict=True)
+            ]
+            for follower in followers:
+                opened.callback(follower.close)
+            while True:
+                sent = sum(follower.round() for follower in followers)
+                loader.finish()
+                for record in records:
+                    record.save()
+                if not sent:
+                    time.sleep(POLL)
 
     def _load_one(self, loader: Loader, one: _Taken, on_bytes: Any) -> None:
         with ExitStack() as opened:

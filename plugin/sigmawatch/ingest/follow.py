@@ -1,0 +1,367 @@
+"""Follows logs that are being written, as `tail -F` does: through rotation, truncation, restarts and outages.
+
+In each round every file is read from where the cluster has it up to its last whole line, and when the cluster has
+answered for all of that, the new places are recorded. What was sent before a crash and not recorded is sent again and
+has the same ids. Of a log that was rotated, the old file is read to its end under whatever name it has now; also after
+a restart, when it may be packed, and when there were several rotations meanwhile.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from sigmawatch.datasets import FORMAT_FIELD
+from sigmawatch.errors import UsageError
+from sigmawatch.ingest.generations import Generation, Record
+from sigmawatch.ingest.load import Loaded
+from sigmawatch.ingest.sources import files_below, is_packed, unpacked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sigmawatch.datasets import Dataset
+    from sigmawatch.datasets.model import Event
+    from sigmawatch.ingest.detect import Verdict
+    from sigmawatch.ingest.load import Loader
+
+__all__ = ["Follower"]
+
+_BLOCK = 4 * 1024 * 1024
+"""Bytes of a file that are read in one round."""
+
+_HEAD = 1 << 18
+"""Bytes by which the dataset of a file is found out."""
+
+_LONGEST_LINE = 64 * 1024 * 1024
+_SETTLING = 10.0
+"""Seconds in which a copy of a followed file may turn out to be what is kept of it when it is emptied."""
+
+_GRACE = 60.0
+"""Seconds without a change after which nobody is taken to write to a file any more that was renamed or removed."""
+
+_UNFINISHED = 5.0
+"""Seconds for which an object over several lines may lack its end."""
+
+
+@dataclass
+class Follower:
+    """Follows one argument: a file, a folder, or a pattern."""
+
+    argument: str
+    record: Record
+    loader: Loader
+    datasets: Mapping[str, Dataset]
+    detect: Callable[[str], Verdict]
+    """Tells the dataset of a text, where none is given."""
+    dataset: Dataset | None
+    """The dataset of all files, if it was given."""
+    results: dict[str, Loaded]
+    say: Callable[[str], object]
+    """Tells people what they should know."""
+    _open: dict[int, IO[bytes]] = field(default_factory=dict)
+    """Files by the identity of their generation, kept open so that they can be read when they are renamed or gone."""
+    _held: dict[int, tuple[int, float]] = field(default_factory=dict)
+    _said: dict[str, str] = field(default_factory=dict)
+    _tried: dict[int, int] = field(default_factory=dict)
+    """Bytes that a file of an unknown kind had when it was looked at."""
+    _started: bool = False
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
+
+    def round(self) -> int:
+        """Send what is new; return how many bytes that is. Raises UsageError, ClusterError."""
+        sent = 0
+        for path in self._paths():
+            try:
+                with path.open("rb") as file:
+                    self._meet(path, file)
+            except OSError as error:
+                if not isinstance(error, FileNotFoundError):
+                    self._tell(str(path), f"{path} cannot be read: {error.strerror}")
+        for one in list(self.record.generations):
+            if not one.ended and id(one) not in self._open:
+                self._find_again(one, Path(one.path))
+            if not one.ended:
+                sent += self._read(one)
+        self._started = True
+        return sent
+
+    def _paths(self) -> list[Path]:
+        path = Path(self.argument)
+        if path.is_dir():
+            found = files_below(path)
+        elif glob.has_magic(self.argument) and not path.exists():
+            matches = sorted(glob.glob(self.argument, recursive=True))  # noqa: PTH207  # absolute, too
+            found = [one for one in map(Path, matches) if one.is_file()]
+        else:
+            return [path.absolute()]
+        usable = []
+        for one in found:
+            with suppress(OSError):
+                if not is_packed(one):
+                    usable.append(one.absolute())
+        return usable
+
+    def _meet(self, path: Path, file: IO[bytes]) -> None:
+        """Find out which generation the file at a path is, and what became of the one that was there."""
+        status = os.fstat(file.fileno())
+        key = (status.st_dev, status.st_ino)
+        same = next(
+            (one for one in reversed(self.record.generations) if (one.device, one.inode) == key), None
+        )
+        if same is not None and same.is_in(file):
+            if same.ended and status.st_size > same.offset:
+                same.ended = False  # somebody goes on writing to what was rotated
+            same.path = str(path)
+            self._keep(same, path)
+            return
+        before = self._last_at(path)
+        if same is not None:
+            # Emptied or written anew in its place: what was not read yet may be in a copy.
+            self._drop(same)
+            self._find_again(same, path)
+        elif before is None and self._is_copy(file, status.st_mtime):
+            return
+        if path == Path(self.argument).absolute() and is_packed(path):
+            raise UsageError(f"{path} is packed, and cannot be followed", hint="Load it without --follow.")
+        if before is not None:
+            if not before.ended and id(before) not in self._open:
+                self._find_again(before, path)
+            self._find_between(before, path)
+        known = before.dataset if before is not None else ""
+        new = Generation(str(path), *key, dataset=known, modified=status.st_mtime)
+        self.record.generations.append(new)
+        self._keep(new, path)
+
+    def _last_at(self, path: Path) -> Generation | None:
+        return next((one for one in reversed(self.record.generations) if one.path == str(path)), None)
+
+    def _keep(self, one: Generation, path: Path) -> None:
+        if id(one) not in self._open and not one.ended:
+            self._open[id(one)] = path.open("rb")
+
+    def _drop(self, one: Generation) -> None:
+        one.ended = True
+        if (file := self._open.pop(id(one), None)) is not None:
+            file.close()
+
+    def _is_copy(self, file: IO[bytes], modified: float) -> bool:
+        """Whether a new file may be what `copytruncate` keeps of one that is emptied next."""
+        if time.time() - modified > _SETTLING:
+            return False
+        return any(
+            not one.ended and one.length and one.offset and one.is_in(file) for one in self.record.generations
+        )
+
+    def _find_again(self, lost: Generation, path: Path) -> None:
+        """Find the file that a generation is in now, and read on there; it has ended where there is none."""
+        lost.ended = True
+        for other, status in _rotated(path):
+            with suppress(OSError, EOFError), other.open("rb") as raw:
+                if lost.length and _begins_as(unpacked(raw, str(other)), lost):
+                    lost.ended = False
+                    lost.device, lost.inode = status.st_dev, status.st_ino
+                    self._read_on(lost, other)
+                    return
+
+    def _find_between(self, before: Generation, path: Path) -> None:
+        """Find the files that came to a path and went again while nobody looked."""
+        known = {(one.device, one.inode) for one in self.record.generations}
+        for other, status in _rotated(path):
+            key = (status.st_dev, status.st_ino)
+            if key not in known and status.st_mtime > before.modified:
+                # What is packed has another inode than the file that was read.
+                with suppress(OSError, EOFError), other.open("rb") as raw:
+                    if before.length and _begins_as(unpacked(raw, str(other)), before):
+                        continue
+                new = Generation(str(path), *key, dataset=before.dataset, modified=status.st_mtime)
+                self.record.generations.append(new)
+                self._read_on(new, other)
+
+    def _read_on(self, one: Generation, place: Path) -> None:
+        if is_packed(place):
+            self._rest(one, place)
+        else:
+            self._open[id(one)] = place.open("rb")
+
+    def _rest(self, one: Generation, path: Path) -> None:
+        """Read a generation that is no longer written to from where it was left to its end, packed or not."""
+        dataset = self._dataset_of(one, path)
+        with path.open("rb") as raw:
+            text = unpacked(raw, str(path))
+            left = one.offset
+            while left and (skipped := text.read(min(left, 1 << 20))):
+                left -= len(skipped)
+            begun = b""
+            while dataset is not None and (data := text.read(_BLOCK)):
+                whole, newline, rest = (begun + data).rpartition(b"\n")
+                self._send(one, dataset, whole + newline)
+                begun = rest
+                if len(begun) > _LONGEST_LINE:
+                    self._send(one, dataset, begun)
+                    begun = b""
+            if dataset is not None and begun:
+                self._send(one, dataset, begun)
+        one.ended = True
+
+    def _read(self, one: Generation) -> int:
+        """Send the whole lines that a generation has gained; return their bytes."""
+        file = self._open[id(one)]
+        status = os.fstat(file.fileno())
+        one.remember(file)
+        left = status.st_size - one.offset
+        # Who writes a log may go on for a while after it was renamed.
+        gone = not self._is_at(one) and time.time() - status.st_mtime > _GRACE
+        if left <= 0:
+            if gone:
+                self._drop(one)
+            return 0
+        dataset = self._dataset_of(one, Path(one.path), file)
+        if dataset is None:
+            return 0
+        file.seek(one.offset)
+        data = file.read(min(left, _BLOCK))
+        while b"\n" not in data and len(data) < min(left, _LONGEST_LINE):
+            data += file.read(_BLOCK)
+        last = gone and len(data) == left
+        if not last and len(data) < _LONGEST_LINE:
+            data = data[: data.rfind(b"\n") + 1]
+            data = self._without_unfinished(one, dataset, data)
+        if data:
+            one.modified = status.st_mtime
+            self._send(one, dataset, data)
+        return len(data)
+
+    def _is_at(self, one: Generation) -> bool:
+        """Whether a generation is still the file at its path."""
+        try:
+            status = Path(one.path).stat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == (one.device, one.inode)
+
+    def _without_unfinished(self, one: Generation, dataset: Dataset, data: bytes) -> bytes:
+        """Leave out an object at the end that is laid out over lines and not all there, for a while."""
+        if not dataset.body.is_json or not data:
+            return data
+        start = max(data.rfind(b"\n{"), data.rfind(b"\n[")) + 1
+        tail = data[start:]
+        if not tail.startswith((b"{", b"[")) or not _is_unfinished(tail.decode("utf-8", "replace")):
+            self._held.pop(id(one), None)
+            return data
+        place = one.offset + start
+        held, since = self._held.get(id(one), (-1, 0.0))
+        if held != place + len(tail):
+            self._held[id(one)] = (place + len(tail), time.monotonic())
+        elif time.monotonic() - since > _UNFINISHED:
+            return data
+        return data[:start]
+
+    def _dataset_of(self, one: Generation, path: Path, file: IO[bytes] | None = None) -> Dataset | None:
+        if self.dataset is not None:
+            one.dataset = self.dataset.name
+            return self.dataset
+        if one.dataset:
+            return self.datasets.get(one.dataset)
+        if file is None:
+            with path.open("rb") as raw:
+                head = unpacked(raw, str(path)).read(_HEAD)
+        else:
+            file.seek(0)
+            head = file.read(_HEAD)
+        text = head[: head.rfind(b"\n") + 1].decode("utf-8-sig", "backslashreplace")
+        # A file whose first lines do not tell is looked at again when there are twice as many.
+        if not text or len(text) < 2 * self._tried.get(id(one), 0):
+            return None
+        verdict = self.detect(text)
+        if verdict.dataset is None:
+            self._tried[id(one)] = len(text)
+            if verdict.empty:
+                return None
+            if not self._started and path == Path(self.argument).absolute():
+                raise UsageError(
+                    f"{path}: there is no telling which dataset it is of: {verdict.reason}",
+                    hint="Pass --dataset NAME.",
+                )
+            self._tell(str(path), f"not followed yet: {path}: {verdict.reason}")
+            return None
+        one.dataset = verdict.dataset.name
+        self._tell(str(path), f"{path}  {one.dataset}")
+        return verdict.dataset
+
+    def _tell(self, about: str, text: str) -> None:
+        if self._said.get(about) != text:
+            self._said[about] = text
+            self.say(text)
+
+    def _send(self, one: Generation, dataset: Dataset, data: bytes) -> None:
+        encoding = "utf-8-sig" if one.offset == 0 else "utf-8"
+        text = data.decode(encoding, "backslashreplace")
+        result = self.results.setdefault(one.path, Loaded(dataset.name))
+        result.dataset = dataset.name
+        lineage = one.lineage(self.record.beginnings)
+        for event in _declaring(dataset, one, dataset.events([text], declared=one.declared)):
+            self.loader.add(dataset, event, lineage, result)
+        one.advance(lineage, data)
+
+
+def _declaring(dataset: Dataset, one: Generation, events: Iterator[Event]) -> Iterator[Event]:
+    """Yield events, and remember the format that a line declared for those of the next round."""
+    for event in events:
+        declared = event.document.get(FORMAT_FIELD)
+        if declared is None:
+            text = event.document["message"]
+            declared = next(
+                (found for step in dataset.body.parsers if (found := step.declared_format(text))), None
+            )
+        if declared is not None:
+            one.declared = declared
+        yield event
+
+
+_SUFFIX = re.compile(r"[.-](?:[0-9][0-9T:_.-]*|old|prev|bak)(?:\.(?:gz|bz2|xz|zst))?")
+"""What rotation puts behind the name of a log."""
+
+
+def _rotated(path: Path) -> list[tuple[Path, os.stat_result]]:
+    """Return what was rotated away from a path, the oldest first."""
+    found = []
+    for other in path.parent.glob(f"{glob.escape(path.name)}[.-]*"):
+        if _SUFFIX.fullmatch(other.name[len(path.name) :]):
+            with suppress(OSError):
+                found.append((other, other.stat()))
+    return sorted(found, key=lambda one: one[1].st_mtime)
+
+
+def _begins_as(text: IO[bytes], one: Generation) -> bool:
+    """Whether a text, unpacked, begins as a generation did, and is at least as long as what was read of it."""
+    data = text.read(one.length)
+    if len(data) < one.length or hashlib.sha256(data).hexdigest() != one.begins:
+        return False
+    left = one.offset - len(data)
+    while left > 0 and (more := text.read(min(left, 1 << 20))):
+        left -= len(more)
+    return left <= 0
+
+
+def _is_unfinished(text: str) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated string")
+    except RecursionError:
+        return False
+    return False
