@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sigmawatch.cluster.failures import ResponseError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from sigmawatch.cluster.client import Cluster
 
@@ -20,6 +20,9 @@ _REQUIRED: dict[str, dict[str, Any]] = {
 }
 """Parameters without which a type is refused although it exists."""
 _PROBED_TYPES = ("wildcard", "constant_keyword", "match_only_text", "scaled_float")
+
+
+_LIFECYCLE_SINCE = (8, 14, 0)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Features:
     """The geoip processor; also its databases, where the engine brings them along instead of fetching them."""
     has_user_agent: bool = False
     """The user_agent processor."""
+    has_ism: bool = False
+    """Index state management (a plugin of OpenSearch)."""
+    has_lifecycle: bool = False
+    """Lifecycles of data streams (Elasticsearch 8.14 and later)."""
     licence: str = ""
     """Type of the Elastic licence (`basic`, `trial`, `platinum`, …), empty where there is none."""
     processors: frozenset[str] = frozenset()
@@ -55,7 +62,7 @@ class Features:
 
 
 def probe(cluster: Cluster) -> Features:
-    """Ask a cluster what it can do, in about eight small requests that change nothing.
+    """Ask a cluster what it can do, in about ten small requests that change nothing.
 
     What may not be asked (403) is taken to be there, so that the real request can say what it lacks. Raises
     ClusterError when the cluster does not answer at all.
@@ -65,6 +72,7 @@ def probe(cluster: Cluster) -> Features:
     licence = _licence(cluster) if elastic else ""
     xpack = _xpack(cluster) if elastic else {}
     flattened = "flattened" if elastic else "flat_object"
+    plugins = () if elastic else _plugins(cluster)
     refused = _refused_types(cluster, (flattened, *_PROBED_TYPES))
     for name in refused:
         reasons["flattened" if name == flattened else name] = f"{cluster.info} has no field type {name}"
@@ -79,12 +87,14 @@ def probe(cluster: Cluster) -> Features:
         has_watcher=note("watcher", _no_watcher(cluster, xpack, licence)),
         has_data_streams=note("data_streams", _no_data_streams(cluster)),
         has_ilm=note("ilm", _no_ilm(cluster, xpack)),
-        has_alerting=note("alerting", _no_alerting(cluster)),
+        has_alerting=note("alerting", _no_plugin(cluster, plugins, "opensearch-alerting")),
         flattened_type=None if flattened in refused else flattened,
         has_wildcard="wildcard" not in refused,
         has_constant_keyword="constant_keyword" not in refused,
         has_match_only_text="match_only_text" not in refused,
         has_scaled_float="scaled_float" not in refused,
+        has_ism=note("ism", _no_plugin(cluster, plugins, "opensearch-index-management")),
+        has_lifecycle=note("lifecycle", _no_lifecycle(cluster)),
         licence=licence,
         has_geoip=note("geoip", _no_processor(cluster, processors, "geoip") or _no_databases(cluster)),
         has_user_agent=note("user_agent", _no_processor(cluster, processors, "user_agent")),
@@ -152,16 +162,37 @@ def _no_data_streams(cluster: Cluster) -> str:
     return ""
 
 
-def _no_alerting(cluster: Cluster) -> str:
-    if cluster.info.distribution != "opensearch":
-        return f"{cluster.info} has no alerting plugin; it is part of OpenSearch"
+def _no_lifecycle(cluster: Cluster) -> str:
+    if cluster.info.distribution != "elasticsearch":
+        return f"{cluster.info} has no lifecycles of data streams; they are part of Elasticsearch"
+    if not cluster.info.serverless and cluster.info.version < _LIFECYCLE_SINCE:
+        return f"{cluster.info} has lifecycles of data streams as a preview only; they came with 8.14"
+    try:
+        cluster.request("GET", "/_data_stream/*/_lifecycle", params={"filter_path": "global_retention"})
+    except ResponseError as error:
+        if error.status != 403:
+            return f"{cluster.info} is built without lifecycles of data streams"
+    return ""
+
+
+def _plugins(cluster: Cluster) -> frozenset[str] | None:
+    """Return the plugins of OpenSearch's nodes; None when they are not told, and may be there."""
     try:
         plugins = cluster.request("GET", "/_cat/plugins", params={"format": "json", "h": "component"})
     except ResponseError as error:
-        return "" if error.status == 403 else f"{cluster.info} does not tell its plugins"
-    if any(plugin.get("component") == "opensearch-alerting" for plugin in plugins or ()):
+        return None if error.status == 403 else frozenset()
+    return frozenset(str(plugin.get("component")) for plugin in plugins or ())
+
+
+_PLUGINS = {"opensearch-alerting": "alerting plugin", "opensearch-index-management": "index state management"}
+
+
+def _no_plugin(cluster: Cluster, plugins: Collection[str] | None, name: str) -> str:
+    if cluster.info.distribution != "opensearch":
+        return f"{cluster.info} has no {_PLUGINS[name]}; it is part of OpenSearch"
+    if plugins is None or name in plugins:
         return ""
-    return f"the plugin opensearch-alerting is not installed in {cluster.info}"
+    return f"the plugin {name} is not installed in {cluster.info}"
 
 
 def _refused_types(cluster: Cluster, types: tuple[str, ...]) -> frozenset[str]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+from sigmawatch.artifact import ArtifactKey
+from sigmawatch.cluster import url_path
 
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from sigmawatch.cluster import Cluster
     from sigmawatch.deploy.kind import Body
 
 __all__ = [
     "MARKS",
+    "attached_body",
     "called_names",
     "flat_settings",
+    "kept_with_its_data",
     "marked",
     "marks_in",
     "name_lists",
@@ -112,3 +118,36 @@ def name_lists(names: Iterable[str]) -> Iterator[list[str]]:
         length += len(name) + 1
     if part:
         yield part
+
+
+def attached_body(policies: Iterable[str]) -> Body | None:
+    """Return what indices have for policies: one name, or all that differ; None where none has any."""
+    different = sorted(set(policies))
+    if not any(different):
+        return None
+    return {"policy": different[0] if len(different) == 1 else different}
+
+
+def kept_with_its_data(
+    cluster: Cluster, ids: Collection[str], going: Collection[ArtifactKey]
+) -> dict[str, str]:
+    """Return which patterns of streams or indices still hold data although their index template goes, and what it is.
+
+    How long data is kept does not end with the pack that brought it: it would be kept for ever, unnoticed. The
+    template of a pattern is called as the pattern is, without its wildcard.
+    """
+    kept: dict[str, str] = {}
+    for pattern in ids:
+        if ArtifactKey("index_template", pattern.removesuffix("-*")) not in going:
+            continue
+        path = url_path("_resolve", "index", pattern).replace("%2A", "*")
+        answer = cluster.request("GET", path, ignore=(404,)) or {}
+        staying = [
+            one["name"]
+            for kind, found in (("data_stream", "data_streams"), ("index", "indices"))
+            for one in answer.get(found, ())
+            if ArtifactKey(kind, one["name"]) not in going
+        ]
+        if staying:
+            kept[pattern] = f"{staying[0]} stays, and is still kept for as long"
+    return kept

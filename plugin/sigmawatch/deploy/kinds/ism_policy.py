@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.artifact import ArtifactKey
 from sigmawatch.cluster import ResponseError, url_path
 from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kinds.ism_attachment import managed_indices
 from sigmawatch.errors import TargetUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from sigmawatch.cluster import Cluster
 
@@ -67,6 +69,23 @@ class IsmPolicy(Kind):
         """Delete the policy."""
         path = url_path("_plugins", "_ism", "policies", artifact_id)
         cluster.request("DELETE", path, ignore=(404,))
+
+    def in_use(
+        self, cluster: Cluster, ids: Collection[str], going: Collection[ArtifactKey]
+    ) -> Mapping[str, str]:
+        """Return the policies that indices have which keep them: new indices of theirs should get them, too."""
+        used: dict[str, str] = {}
+        for name, body in self.read_all(cluster, ids).items():
+            for template in self.normalise(body)["policy"]["ism_template"]:
+                for pattern in template.get("index_patterns", ()):
+                    if ArtifactKey("ism_attachment", pattern) in going:
+                        continue
+                    users = [
+                        index for index, policy in managed_indices(cluster, pattern).items() if policy == name
+                    ]
+                    if users:
+                        used[name] = f"the index {users[0]} has it"
+        return used
 
     def normalise(self, body: Mapping[str, Any]) -> Body:
         """Return the policy without what servers add to it, to its templates and to each action."""
