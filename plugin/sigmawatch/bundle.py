@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from sigmawatch.alerts.document import ALERTS, HEALTH, SHADOW
 from sigmawatch.alerts.templates import alert_artifacts
+from sigmawatch.artifact import ArtifactKey
 from sigmawatch.compile.cache import PlanCache, default_cache
 from sigmawatch.compile.context import KEYWORD_FIELDS, Binding, CompileContext, Compiled
 from sigmawatch.compile.files import compile_files
@@ -33,6 +35,8 @@ from sigmawatch.render.refusal import RenderRefused
 from sigmawatch.render.scripts import script_artifacts
 from sigmawatch.render.target import Target
 from sigmawatch.render.watch import watch_artifact
+from sigmawatch.retention.artifacts import index_additions, kept, retention_artifacts
+from sigmawatch.retention.values import RetentionTuning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,10 +44,11 @@ if TYPE_CHECKING:
 
     from sigma.processing.pipeline import ProcessingPipeline
 
-    from sigmawatch.artifact import Artifact, ArtifactKey
+    from sigmawatch.artifact import Artifact
     from sigmawatch.cluster import Cluster, Features
     from sigmawatch.compile.plan import DetectionPlan
     from sigmawatch.deploy.kind import Kind
+    from sigmawatch.retention import Kept
 
 __all__ = [
     "Bundle",
@@ -73,6 +78,8 @@ class Bundle:
     """Those that are deployed."""
     refused: Mapping[str, Problem] = field(default_factory=dict)
     """Rules that the target cannot express, by their ids, with the reason."""
+    keeping: tuple[Kept, ...] = field(default=(), repr=False)
+    """How long everything is kept."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -219,17 +226,37 @@ def build_bundle(
     traits: EngineTraits,
     namespace: str = "default",
     settings: Mapping[str, DatasetSettings] | None = None,
+    keeping: Sequence[Kept] = (),
 ) -> Bundle:
     """Return the bundle of compiled rules and datasets for one cluster.
 
-    `settings`: what a site wants of datasets, by their names.
+    `settings`: what a site wants of datasets, by their names. `keeping`: how long everything is kept; what it does
+    not name is not looked after.
     """
     wanted = {dataset.name: (settings or {}).get(dataset.name, DatasetSettings()) for dataset in datasets}
     datasets = [dataset for dataset in datasets if wanted[dataset.name].enabled]
+    by_what = {one.what: one for one in keeping}
+    added = {what: index_additions(one) for what, one in by_what.items()}
     found: list[Artifact] = [*base_artifacts(traits)]
     for dataset in datasets:
-        found += artifacts(dataset, namespace=namespace, traits=traits, settings=wanted[dataset.name])
-    found += alert_artifacts()
+        what = f"logs-{dataset.name}"
+        mine = replace(wanted[dataset.name], template=added.get(what, {}))
+        found += artifacts(dataset, namespace=namespace, traits=traits, settings=mine)
+        if what in by_what:
+            # Indices that are made meanwhile have it from their template: the others follow.
+            needs = (
+                ArtifactKey("index_template", what),
+                ArtifactKey("data_stream", dataset.data_stream(namespace)),
+            )
+            found += retention_artifacts(by_what[what], needs=needs)
+    plain = {
+        name: added.get(name, {}).get("settings", {}).get("index", {})
+        for name in ("alerts", "shadow", "health")
+    }
+    found += alert_artifacts(**plain)
+    for name, template in (("alerts", ALERTS), ("shadow", SHADOW), ("health", HEALTH)):
+        if name in by_what:
+            found += retention_artifacts(by_what[name], needs=[ArtifactKey("index_template", template)])
     found += script_artifacts(watcher=target is Target.WATCHER)
     refused: dict[str, Problem] = {}
     for plan in compiled.plans:
@@ -241,7 +268,7 @@ def build_bundle(
             place = compiled.places.get(plan.rule.id)
             path, line = (place.path, place.detection) if place is not None else (None, None)
             refused[plan.rule.id] = Problem(error.message, path, line, error.hint, code="refused")
-    return Bundle(target, tuple(found), compiled, tuple(datasets), refused)
+    return Bundle(target, tuple(found), compiled, tuple(datasets), refused, tuple(keeping))
 
 
 def _detection(plan: DetectionPlan, target: Target, namespace: str) -> Artifact:
@@ -292,8 +319,9 @@ def bundle_for(
     Raises ContentError when any of the pack is invalid, TargetUnavailable when the cluster lacks what the
     target needs.
     """
+    site = site or Environment("")
     types: Mapping[str, str] = {}
-    if site is not None and site.live_types is not None:
+    if site.live_types is not None:
         # Commands that only look at files do not wait for the client to be imported.
         from sigmawatch.livetypes import live_types
 
@@ -304,19 +332,21 @@ def bundle_for(
     if not keep_going:
         compiled.require()
     brought = brought_artifacts(pack)
-    warnings: list[Problem] = []
-    settings: Mapping[str, DatasetSettings] = {}
-    if site is not None:
-        settings = dataset_settings(site.datasets, known_datasets(datasets))
-    if site is not None:
-        found, warnings = indicator_artifacts(site, [settings[one.name] for one in datasets])
-        brought += found
-        settings = with_key(site, settings, datasets)
+    settings = dataset_settings(site.datasets, known_datasets(datasets))
+    found, warnings = indicator_artifacts(site, [settings[one.name] for one in datasets])
+    brought += found
+    settings = with_key(site, settings, datasets)
     features = cluster.features()
     chosen = choose_target(target, features)
     if chosen is Target.KIBANA:
         cluster.kibana.require_detection_engine(cluster.kibana.space)
     problems = warnings + unmade_enrichments(datasets, settings, features)
+    keeping = kept(
+        [(one.name, one.index_pattern) for one in datasets if settings[one.name].enabled],
+        site=site.retention,
+        tunings={name: one.retention or RetentionTuning() for name, one in settings.items()},
+        features=features,
+    )
     bundle = build_bundle(
         replace(compiled, problems=(*compiled.problems, *problems)),
         datasets,
@@ -324,6 +354,7 @@ def bundle_for(
         traits=traits_of(features),
         namespace=namespace,
         settings=settings,
+        keeping=keeping,
     )
     if bundle.refused and not keep_going:
         raise ContentError(list(bundle.refused.values()))

@@ -10,7 +10,7 @@ from deploy_targets import Target, target_at
 from lifecycle_stand_in import LifecycleStandIn
 
 from sigmawatch.artifact import Artifact
-from sigmawatch.deploy import DeployIncomplete
+from sigmawatch.deploy import DeployIncomplete, apply
 from sigmawatch.errors import TargetUnavailable
 from sigmawatch.retention import (
     Kept,

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sigmawatch.alerts.document import ALERTS, HEALTH, SHADOW
 from sigmawatch.alerts.fields import mapping_properties
 from sigmawatch.artifact import Artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["alert_artifacts"]
 
 PRIORITY = 300
 
 
-def _template(name: str, properties: dict[str, object]) -> Artifact:
+def _template(name: str, properties: dict[str, object], added: Mapping[str, Any]) -> Artifact:
     body: dict[str, Any] = {
         "index_patterns": [f"{name}-*"],
         "priority": PRIORITY,
         "template": {
-            "settings": {"index": {"auto_expand_replicas": "0-1", "number_of_shards": 1}},
+            "settings": {"index": {"auto_expand_replicas": "0-1", "number_of_shards": 1, **added}},
             # Nothing that an event brings may be refused or add fields: an alert must always be kept.
             "mappings": {"dynamic": False, "properties": properties},
             "aliases": {name: {}},
@@ -27,9 +30,17 @@ def _template(name: str, properties: dict[str, object]) -> Artifact:
     return Artifact("index_template", name, body, source="alerts/templates.py", shared=True)
 
 
-def alert_artifacts() -> list[Artifact]:
-    """Return the templates; indices come into being with the first document of a month."""
-    health = {
+def alert_artifacts(
+    *,
+    alerts: Mapping[str, Any] | None = None,
+    shadow: Mapping[str, Any] | None = None,
+    health: Mapping[str, Any] | None = None,
+) -> list[Artifact]:
+    """Return the templates; indices come into being with the first document of a month.
+
+    `alerts`, `shadow`, `health`: settings that these indices have besides, e.g. who deletes them.
+    """
+    notes = {
         "@timestamp": {"type": "date"},
         "event": {
             "properties": {
@@ -42,5 +53,8 @@ def alert_artifacts() -> list[Artifact]:
         },
         "rule": {"properties": {"id": {"type": "keyword"}, "name": {"type": "keyword"}}},
     }
-    alerts = [_template(name, mapping_properties()) for name in (ALERTS, SHADOW)]
-    return [*alerts, _template(HEALTH, health)]
+    return [
+        _template(ALERTS, mapping_properties(), alerts or {}),
+        _template(SHADOW, mapping_properties(), shadow or {}),
+        _template(HEALTH, notes, health or {}),
+    ]

@@ -12,6 +12,8 @@ from sigmawatch.datasets.pipeline import build_pipeline, options_of
 from sigmawatch.datasets.privacy import ADDRESSES, Privacy
 from sigmawatch.datasets.settings import ENRICHMENTS, DatasetSettings
 from sigmawatch.errors import ContentError, Problem, Severity, UsageError
+from sigmawatch.retention.reading import read_retention
+from sigmawatch.retention.values import RetentionTuning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DatasetTuning", "dataset_settings", "merged_datasets", "needing_only", "read_datasets"]
 
-_KEYS = ("enabled", "enrich", "options", "privacy")
+_KEYS = ("enabled", "enrich", "options", "privacy", "retention")
 _GLOB = re.compile(r"[a-z0-9_.*?-]+", re.ASCII)
 _OPTIONS = ("format", "networks", "timezone")
 _PRIVACY = ("users", "addresses", "original", "keep", "fields")
@@ -39,6 +41,7 @@ class DatasetTuning:
     options: Mapping[str, Any] = field(default_factory=dict)
     privacy: Mapping[str, Any] = field(default_factory=dict)
     """Those of `Privacy` that are given."""
+    retention: RetentionTuning = field(default_factory=RetentionTuning)
     document: YamlDocument | None = field(default=None, compare=False, repr=False)
     """The configuration."""
     places: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict, compare=False, repr=False)
@@ -72,6 +75,7 @@ def _tuning(reader: Reader) -> DatasetTuning:
         enrich=_switches(enrich) if enrich is not None and enrich.is_mapping(ENRICHMENTS) else {},
         options=_options(options) if options is not None and options.is_mapping(_OPTIONS) else {},
         privacy=_privacy(reader.get("privacy")),
+        retention=read_retention(reader),
         document=reader.document,
         places=_places(reader),
     )
@@ -133,6 +137,7 @@ def _over(below: DatasetTuning, tuning: DatasetTuning) -> DatasetTuning:
         enrich={**below.enrich, **tuning.enrich},
         options={**below.options, **tuning.options},
         privacy={**below.privacy, **tuning.privacy},
+        retention=tuning.retention.over(below.retention),
         places={**below.places, **tuning.places},
     )
 
@@ -166,6 +171,7 @@ def dataset_settings(
             options={option: value for option, value in whole.options.items() if option in has},
             enrich=whole.enrich,
             privacy=Privacy(**whole.privacy),
+            retention=whole.retention,
         )
         problems += _unbuildable(dataset, found[name], whole)
     if problems:

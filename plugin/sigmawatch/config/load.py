@@ -16,6 +16,7 @@ from sigmawatch.config.tuning import merged, read_tunings
 from sigmawatch.datasets.reader import Reader
 from sigmawatch.errors import ContentError, UsageError
 from sigmawatch.render.target import Target
+from sigmawatch.retention.reading import merged_site_retention, read_site_retention
 from sigmawatch.yamlfile import load_all
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ VARIABLE = "SIGMAWATCH_CONFIG"
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SPACE = re.compile(r"[a-z0-9_-]+", re.ASCII)  # Kibana: "URL identifier" of a space
-_CONTENT = ("placeholders", "rules", "exclusions", "datasets", "threat_intel", "privacy")
+_CONTENT = ("placeholders", "rules", "exclusions", "datasets", "threat_intel", "privacy", "retention")
 _TOP = (*_CONTENT, "environments")
 _KEYS = (
     "url",
@@ -87,6 +88,7 @@ def load_configuration(path: Path) -> Configuration:
             datasets=read_datasets(reader),
             indicators=_indicators(reader, folder),
             privacy_key=_privacy_key(reader, folder),
+            retention=read_site_retention(reader),
         )
         found = replace(site, environments=_environments(reader, folder, site.everywhere))
     if problems:
@@ -194,6 +196,7 @@ def _environment(name: str, reader: Reader, folder: Path, site: Environment) -> 
         datasets=merged_datasets(site.datasets, read_datasets(reader)),
         indicators=(*site.indicators, *_indicators(reader, folder)),
         privacy_key=_privacy_key(reader, folder) or site.privacy_key,
+        retention=merged_site_retention(site.retention, read_site_retention(reader)),
     )
 
 

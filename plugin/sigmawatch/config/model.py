@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sigmawatch.datasets.pseudonyms import Pseudonyms
 from sigmawatch.errors import UsageError
+from sigmawatch.retention.values import SiteRetention
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,6 +105,8 @@ class Environment:
     """What is different about datasets, by name or glob: as for placeholders."""
     indicators: tuple[Path, ...] = ()
     """Lists of indicators of compromise, and folders with such: as for exclusions."""
+    retention: SiteRetention = field(default_factory=SiteRetention)
+    """How long everything is kept: as for placeholders."""
     privacy_key: Secret | None = None
     """What pseudonyms are made with."""
 
@@ -172,6 +175,7 @@ class Configuration:
     exclusions: tuple[Path, ...] = ()
     datasets: Mapping[str, DatasetTuning] = field(default_factory=dict)
     indicators: tuple[Path, ...] = ()
+    retention: SiteRetention = field(default_factory=SiteRetention)
     privacy_key: Secret | None = None
 
     @property
@@ -184,6 +188,7 @@ class Configuration:
             exclusions=self.exclusions,
             datasets=self.datasets,
             indicators=self.indicators,
+            retention=self.retention,
             privacy_key=self.privacy_key,
         )
 

@@ -14,6 +14,8 @@ from sigmawatch.datasets.privacy import Privacy
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from sigmawatch.retention.values import RetentionTuning
+
 __all__ = ["ENRICHMENTS", "DatasetSettings"]
 
 
@@ -29,6 +31,11 @@ class DatasetSettings:
     """Enrichments that are switched on or off; the others are as they are by default."""
     privacy: Privacy = Privacy()  # noqa: RUF009  # immutable
     """What is hidden in its events."""
+
+    retention: RetentionTuning | None = None
+    """How long its events are kept, where that is not as the whole site has it."""
+    template: Mapping[str, Any] = field(default_factory=dict)
+    """What its indices get besides mappings and pipeline, as the `template` of a component template."""
 
     def makes(self, enrichment: str) -> bool:
         """Return whether an enrichment is wanted."""

@@ -170,7 +170,13 @@ def artifacts(
     own = Artifact(
         "component_template",
         name,
-        {"template": {"mappings": {"properties": _properties(dataset.field_info, traits)}}},
+        # The index template would win over `…@custom`: what a user may want otherwise stands here.
+        {
+            "template": {
+                **settings.template,
+                "mappings": {"properties": _properties(dataset.field_info, traits)},
+            }
+        },
         source=source,
     )
     custom = Artifact("component_template", f"{name}@custom", {"template": {}}, source=source, seed=True)

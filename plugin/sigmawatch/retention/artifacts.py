@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sigmawatch.alerts.document import ALERTS, HEALTH
+from sigmawatch.alerts.document import ALERTS, HEALTH, SHADOW
 from sigmawatch.artifact import Artifact, ArtifactKey, content_hash
 from sigmawatch.errors import TargetUnavailable
 from sigmawatch.retention.reading import DEFAULT, presets, resolved
@@ -41,7 +41,7 @@ class Kept:
     """How long the indices of one pattern are kept, and by whom."""
 
     what: str
-    """`logs-<dataset>`, `alerts` or `health`."""
+    """`logs-<dataset>`, `alerts`, `shadow` (alerts of rules on trial) or `health`."""
     pattern: str
     """Names of the data streams or indices."""
     mechanism: Mechanism
@@ -136,6 +136,7 @@ def kept(
     plain = Mechanism.NONE if mechanism is Mechanism.LIFECYCLE else mechanism
     for what, name, given, days in (
         ("alerts", ALERTS, site.alerts, preset.alerts),
+        ("shadow", SHADOW, site.alerts, preset.alerts),
         ("health", HEALTH, site.health, preset.health),
     ):
         age = days if given is ... else given

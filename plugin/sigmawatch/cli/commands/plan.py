@@ -17,6 +17,7 @@ from sigmawatch.deploy.cost import cost_of
 from sigmawatch.deploy.plan import WRITING
 from sigmawatch.deploy.present import render_history
 from sigmawatch.deploy.saved import PlanOptions, plan_document, save_plan
+from sigmawatch.retention.report import summary
 from sigmawatch.run.history import History, count_history
 
 if TYPE_CHECKING:
@@ -112,9 +113,13 @@ def command(
         if counted_history is not None:
             document["history"] = counted_history.to_dict()
     if output_format == "json":
-        print_json(document)
+        print_json({**document, "retention": {one.what: one.to_dict() for one in bundle.keeping}})
     else:
         errors().print(_headline(bundle), markup=False)
+        for line in summary(bundle.keeping):
+            errors().print(line, markup=False)
+        for note in (note for one in bundle.keeping for note in one.notes):
+            errors().print(f"note: {note}", markup=False)
         results().print(render_plan(plan))
         results().print(f"Cost: {cost}.", markup=False)
         for warning in cost.warnings:

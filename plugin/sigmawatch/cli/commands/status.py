@@ -15,12 +15,14 @@ from sigmawatch.cli.options import cluster_options, format_option, open_cluster
 from sigmawatch.cli.terminal import counted, print_json, results
 from sigmawatch.deploy.present import release_line
 from sigmawatch.deploy.status import read_status
+from sigmawatch.retention.report import read_holdings
 from sigmawatch.run.health import HOURS, read_health
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from sigmawatch.deploy.status import PackStatus, Status
+    from sigmawatch.retention.report import Holding
     from sigmawatch.run.health import Health
 
 __all__ = ["command"]
@@ -38,7 +40,8 @@ MOST = 50
 def command(pack_name: str | None, detailed_exitcode: bool, output_format: str, **connection: Any) -> None:
     """Show what is deployed, and whether it works.
 
-    Shows what somebody changed or removed since, and what detections left in the last hours. Needs no pack:
+    Shows what somebody changed or removed since, what detections left in the last hours, and how long everything is
+    kept. Needs no pack:
     everything is compared with what the cluster's own records say was deployed.
 
     \b
@@ -49,10 +52,13 @@ def command(pack_name: str | None, detailed_exitcode: bool, output_format: str, 
         pack = None if pack_name is None else deployed_pack(cluster, pack_name)
         status = read_status(cluster, pack=pack)
         health = read_health(cluster)
+        holdings = read_holdings(cluster)
     if output_format == "json":
-        print_json({**status.to_dict(), "health": health.to_dict()})
+        kept = [one.to_dict() for one in holdings]
+        print_json({**status.to_dict(), "health": health.to_dict(), "retention": kept})
     else:
         _print(results(), status, health)
+        _print_holdings(results(), holdings)
     if detailed_exitcode and not status.in_place:
         sys.exit(EXIT_DRIFTED)
 
@@ -75,6 +81,30 @@ def _print(console: Console, status: Status, health: Health) -> None:
             console.print(Text(f"  {rule}: {noted} that it could not see everything", style="yellow"))
     if health.detections:
         console.print(_runner(health))
+
+
+def _print_holdings(console: Console, holdings: list[Holding]) -> None:
+    """Print how long everything is kept; what holds nothing is counted."""
+    held = [one for one in holdings if one.documents]
+    if not holdings:
+        return
+    console.print()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Kept", "How long", "By"):
+        table.add_column(name)
+    for name in ("Indices", "Documents", "Size"):
+        table.add_column(name, justify="right")
+    table.add_column("Since")
+    for one in held:
+        size = f"{one.bytes / 1e9:,.2f} GB" if one.bytes >= 1e7 else f"{one.bytes / 1e6:,.2f} MB"
+        by = one.by.value + (f" ({one.policy})" if " and " in one.policy else "")
+        table.add_row(
+            one.pattern, one.in_words, by, str(one.indices), f"{one.documents:,}", size, one.oldest[:10]
+        )
+    if held:
+        console.print(table)
+    if len(held) < len(holdings):
+        console.print(f"{counted(len(holdings) - len(held), 'data stream')} and indices hold nothing yet")
 
 
 def _print_pack(console: Console, pack: PackStatus) -> None:
