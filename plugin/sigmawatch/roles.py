@@ -1,8 +1,9 @@
 """Roles of Elasticsearch with the least that each part of sigmawatch needs.
 
 As bodies for `PUT _security/role/NAME`, or as role descriptors of an API key. Tests on a real Elasticsearch prove that
-they are enough for the work, and that nothing could be left out; except for what only data streams and Watcher need
-(privileges on `logs-*` of a deployer, `manage_watcher`), which the engine of the tests is built without.
+they are enough for the work, and that nothing could be left out; except for what only data streams, index lifecycle
+management and Watcher need (privileges on `logs-*` and on alerts of a deployer, `manage_ilm`, `manage_watcher`), which
+the engine of the tests is built without.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def _deployer(target: Target) -> Role:
         "monitor",
         "manage_index_templates",
         "manage_ingest_pipelines",
+        "manage_ilm",
         # There is no named privilege for scripts below `manage`.
         "cluster:admin/script/get",
         "cluster:admin/script/put",
@@ -44,7 +46,15 @@ def _deployer(target: Target) -> Role:
     ]
     indices = [
         _access(_OWN, "create_index", "view_index_metadata", "read", "write"),
-        _access(["logs-*"], "create_index", "view_index_metadata"),
+        _access(["logs-*"], "create_index"),
+        _access(
+            ["logs-*", "sigmawatch-alerts-*", "sigmawatch-health-*"],
+            # Which policy an index has is a setting; below `manage`, which may delete, nothing named can write those.
+            "indices:admin/settings/update",
+            "manage_ilm",
+            "monitor",
+            "view_index_metadata",
+        ),
     ]
     if target is Target.WATCHER:
         # A watch does what it does with the rights of whoever deployed it.

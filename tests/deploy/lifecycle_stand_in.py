@@ -166,6 +166,10 @@ class LifecycleStandIn(WatcherStandIn):
             return 200, {"indices": indices, "aliases": [], "data_streams": streams}
         if path in {"/_data_stream", "/_data_stream/*"}:
             return 200, {"data_streams": [{"name": name} for name in self.streams]}
+        if path.startswith("/_cat/indices/"):
+            shown = [index for indices in self.streams.values() for index in indices] + self.plain
+            row = {"docs.count": "2", "store.size": "300", "creation.date": "1790000000000"}
+            return 200, [{"index": index, **row} for index in shown]
         if path == "/_cat/plugins":
             return 200, [{"component": "opensearch-index-management"}] if self.has_plugin else []
         if not self.has_plugin:

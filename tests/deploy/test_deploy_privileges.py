@@ -126,8 +126,15 @@ def test_a_deployer_can_do_all_its_work_and_needs_each_privilege(secured: Secure
     prepare()
     with secured.as_role(role("deployer")) as cluster:
         deploys(cluster)
-    # Those are for data streams, which this engine is built without.
-    for_streams = ["create_index on logs-*", "view_index_metadata on logs-*"]
+    # Those are for data streams and who keeps them, which this engine is built without.
+    for_streams = [
+        "manage_ilm",
+        "create_index on logs-*",
+        "indices:admin/settings/update on logs-*",
+        "manage_ilm on logs-*",
+        "monitor on logs-*",
+        "view_index_metadata on logs-*",
+    ]
     assert needless(secured, role("deployer"), deploys, prepare) == for_streams
 
 

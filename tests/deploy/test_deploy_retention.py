@@ -9,8 +9,9 @@ import pytest
 from deploy_targets import Target, target_at
 from lifecycle_stand_in import LifecycleStandIn
 
-from sigmawatch.artifact import Artifact
+from sigmawatch.artifact import Artifact, ArtifactKey
 from sigmawatch.deploy import DeployIncomplete, apply
+from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.errors import TargetUnavailable
 from sigmawatch.retention import (
     Kept,
@@ -22,6 +23,7 @@ from sigmawatch.retention import (
     kept,
     retention_artifacts,
 )
+from sigmawatch.retention.report import read_holdings, summary
 
 PATTERN = "logs-a.b-*"
 STREAM = "logs-a.b-default"
@@ -118,17 +120,12 @@ def test_what_nobody_is_to_keep_any_more_is_let_go(
 
 
 def test_how_long_data_is_kept_does_not_end_with_the_pack(
-    target: Target, server: LifecycleStandIn, mechanism: Mechanism, monkeypatch: pytest.MonkeyPatch
+    target: Target, server: LifecycleStandIn, mechanism: Mechanism
 ) -> None:
     server.streams[STREAM] = [OLD]
     target.deploy(*made(mechanism))
-    going = {("index_template", "logs-a.b")}
-    kinds = {one.kind: one for one in made(mechanism)}
-    from sigmawatch.artifact import ArtifactKey
-    from sigmawatch.deploy.kinds import all_kinds
-
-    (attachment,) = [all_kinds()[name] for name in kinds if not name.endswith("_policy")]
-    keys = {ArtifactKey(*key) for key in going}
+    (attachment,) = [all_kinds()[one.kind] for one in made(mechanism) if not one.kind.endswith("_policy")]
+    keys = {ArtifactKey("index_template", "logs-a.b")}
     assert attachment.in_use(target.cluster, [PATTERN], keys) == {
         PATTERN: f"{STREAM} stays, and is still kept for as long"
     }
@@ -173,6 +170,29 @@ def test_a_refusal_in_an_answer_of_200_is_one() -> None:
         with pytest.raises(DeployIncomplete, match="the index is closed"):
             target.deploy(*made(Mechanism.ISM))
         target.cluster.close()
+
+
+@pytest.mark.parametrize(
+    ("days", "told", "bounds"), [(90, "90 to 97 days", (90, 97)), (None, "for ever", (None, None))]
+)
+def test_what_is_held_is_told_as_the_cluster_has_it(
+    target: Target,
+    server: LifecycleStandIn,
+    mechanism: Mechanism,
+    days: int | None,
+    told: str,
+    bounds: tuple[int | None, int | None],
+) -> None:
+    server.streams[STREAM] = [OLD, f"shrink-ab12-{NEW}"]
+    target.deploy(*made(mechanism, days))
+    (held,) = [one for one in read_holdings(target.cluster) if one.pattern == PATTERN]
+    assert (held.by, held.in_words, (held.shortest, held.longest)) == (mechanism, told, bounds)
+    assert (held.indices, held.documents, held.bytes, held.oldest[:10]) == (2, 4, 600, "2026-09-21")
+    with server._guard:
+        server.managed.clear()
+        server.lifecycles.clear()
+    (held,) = [one for one in read_holdings(target.cluster) if one.pattern == PATTERN]
+    assert (held.by, held.in_words) == (Mechanism.NONE, "for ever"), "nobody keeps it any more"
 
 
 # Who does it ----------------------------------------------------------------------------------------------
@@ -223,3 +243,15 @@ def test_what_is_to_be_deleted_is_not_kept_for_ever_in_silence() -> None:
         found = kept(datasets, site=SiteRetention(), tunings={}, features=features)
         assert {one.what for one in found} == {"logs-a.b", "alerts", "health"}
         target.cluster.close()
+
+
+def test_what_is_kept_alike_stands_together() -> None:
+    keeping = [
+        Kept(f"logs-a.{name}", f"logs-a.{name}-*", Mechanism.ILM, Retention("gdpr", delete=23))
+        for name in "bcdef"
+    ]
+    keeping.append(Kept("alerts", "sigmawatch-alerts-*", Mechanism.NONE, Retention(delete=9), monthly=True))
+    assert summary(keeping) == [
+        "deleted after 23 to 30 days by ilm: logs-a.b, logs-a.c, logs-a.d, logs-a.e and 1 more",
+        "kept for ever by nobody here: alerts",
+    ]

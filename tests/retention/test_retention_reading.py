@@ -11,7 +11,6 @@ from sigmawatch.datasets.reader import Reader
 from sigmawatch.errors import Problem
 from sigmawatch.retention import (
     PRESETS,
-    Archive,
     Mechanism,
     Retention,
     RetentionTuning,
@@ -109,16 +108,9 @@ def test_what_begins_no_earlier_than_the_next_phase_never_begins(tmp_path: Path)
 
 
 def test_never_is_said_by_name(tmp_path: Path) -> None:
-    mine = own("retention: {delete: never, archive: {keep: never, fields: [x.y]}}", tmp_path)
+    mine = own("retention: {delete: never}", tmp_path)
     found = resolved(SiteRetention(RetentionTuning("pci_dss")), "a.b", mine)
-    assert (found.delete, found.archive) == (None, Archive(None, ("x.y",)))
-    assert (
-        resolved(
-            SiteRetention(found_tuning := mine), "a.b", own("retention: {archive: false}", tmp_path)
-        ).archive
-        is None
-    )
-    assert found_tuning.given["archive"] is not None
+    assert (found.delete, found.longest, found.cold) == (None, None, 92)
 
 
 def test_a_dataset_can_be_left_to_the_site(tmp_path: Path) -> None:
@@ -158,7 +150,6 @@ def test_a_stream_becomes_few_indices_however_long_it_is_kept(kept: int | None, 
         ("retention:\n  rollover: {max_primary_shard_size: 5}", "5 is not like 50gb"),
         ("retention:\n  compression: zstd", "compression: 'zstd' is none"),
         ("retention:\n  shrink: 0", "shrink: expected a number of primary shards"),
-        ("retention:\n  archive: {}", "'keep' is missing"),
         ("retention:\n  archiv: 1d", "unknown key 'archiv'"),
         ("retention:\n  preset: x", "'x' is no preset"),
     ],

@@ -11,6 +11,7 @@ from sigmawatch.cluster import ResponseError
 from sigmawatch.doctor.findings import Finding, Verdict
 from sigmawatch.errors import ClusterError, TargetUnavailable
 from sigmawatch.render.target import Target
+from sigmawatch.retention import Mechanism, SiteRetention, choose_mechanism
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ def check_surroundings(
     """Yield what there is to say about a cluster. Raises ClusterError only when it does not answer at all."""
     yield _version(cluster)
     yield _target(cluster, target)
+    yield _retention(cluster)
     for name, check in (
         ("health", _health),
         ("clocks", lambda cluster: _clocks(cluster, clock)),
@@ -65,6 +67,18 @@ def _target(cluster: Cluster, wanted: Target | None) -> Finding:
     reason = features.why_not("watcher") if chosen is Target.RUNNER else ""
     details = (reason,) if reason else ()
     return Finding("target", Verdict.FINE, f"detections are executed by {chosen.executor}", details=details)
+
+
+def _retention(cluster: Cluster) -> Finding:
+    """Say who in the cluster can keep and delete events; what a site wants of it is for the plan to refuse."""
+    features = cluster.features()
+    mechanism = choose_mechanism(SiteRetention(), features)
+    if mechanism is not Mechanism.NONE:
+        return Finding("retention", Verdict.FINE, f"indices are rolled over and deleted by {mechanism}")
+    kept = "data_streams", "ilm" if cluster.info.distribution == "elasticsearch" else "ism"
+    reasons = tuple(filter(None, (features.why_not(name) for name in kept)))
+    hint = "Disks fill until somebody deletes: see docs/retention.md."
+    return Finding("retention", Verdict.WARNING, "nobody here rolls over or deletes indices", hint, reasons)
 
 
 def _health(cluster: Cluster) -> Finding:

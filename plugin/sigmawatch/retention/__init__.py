@@ -3,9 +3,7 @@
 values     what can be said about it
 reading    from `sigmawatch.yml`, and from the presets in `presets.yml`
 render     to a policy of ILM or ISM, or to a data stream's own lifecycle
-artifacts  to what is deployed, for datasets, alerts, health notes and archives
-forensics  which fields a long-term copy keeps, by dataset (`forensics.yml`)
-archive    making those copies
+artifacts  to what is deployed, for datasets, alerts and health notes
 report     how long a cluster keeps what it holds
 """
 
@@ -18,7 +16,6 @@ from sigmawatch.retention.reading import (
     read_site_retention,
 )
 from sigmawatch.retention.values import (
-    Archive,
     Mechanism,
     Retention,
     RetentionTuning,
@@ -28,7 +25,6 @@ from sigmawatch.retention.values import (
 
 __all__ = [
     "PRESETS",
-    "Archive",
     "Kept",
     "Mechanism",
     "Retention",

@@ -75,8 +75,6 @@ class Kept:
             "cold": retention.cold,
             "delete": retention.delete,
             "rollover_age": None if self.monthly else retention.rollover_age,
-            "archive": retention.archive.keep if retention.archive is not None else None,
-            "archived": retention.archive is not None,
         }
 
 
@@ -128,7 +126,7 @@ def kept(
         lacks = "; ".join(dict.fromkeys(filter(None, (_lack(one, features) for one in _FEATURES))))
         raise TargetUnavailable(
             f"{deleted[0].pattern} is to be deleted after {deleted[0].retention.delete} days, "
-            f"but nobody in this cluster does: {lacks}",
+            f"but nobody in this cluster does that: {lacks}",
             hint="`retention: {by: none}` says that you do it yourself.",
         )
     preset = presets()[site.logs.preset or DEFAULT]

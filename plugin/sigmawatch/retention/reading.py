@@ -13,7 +13,6 @@ from sigmawatch import yamlfile
 from sigmawatch.datasets.reader import Reader
 from sigmawatch.errors import ContentError
 from sigmawatch.retention.values import (
-    Archive,
     Mechanism,
     Retention,
     RetentionTuning,
@@ -46,7 +45,7 @@ PRESETS = ("default", "pci_dss", "gdpr")
 _DAYS = re.compile(r"([1-9][0-9]{0,4})d")
 _SIZE = re.compile(r"[1-9][0-9]{0,5}(mb|gb|tb)")
 _AGES = ("warm", "cold", "delete")
-_LOGS = ("preset", *_AGES, "rollover", "compression", "shrink", "archive")
+_LOGS = ("preset", *_AGES, "rollover", "compression", "shrink")
 _COMPRESSIONS = {"best": True, "default": False}
 _HOT = "every event begins hot; how long it stays so is said by `warm:`, the age from which it no longer is"
 
@@ -174,7 +173,6 @@ def resolved(site: SiteRetention, dataset: str = "", own: RetentionTuning | None
         ),
         best_compression=values.get("compression", True),
         shrink=values.get("shrink"),
-        archive=values.get("archive"),
         by=values.get("by"),
     )
 
@@ -219,9 +217,6 @@ def _tuning(reader: Reader) -> RetentionTuning:
         if isinstance(shrink.data, bool) or not isinstance(shrink.data, int) or not 0 < shrink.data <= 1024:
             shrink.problem("shrink: expected a number of primary shards")
         given["shrink"] = shrink.data
-    archive = reader.get("archive")
-    if archive is not None:
-        given["archive"] = _archive(archive)
     preset = reader.get("preset")
     return RetentionTuning(_preset(preset) if preset is not None else None, given)
 
@@ -236,23 +231,6 @@ def _rollover(reader: Reader) -> dict[str, Any]:
             size.problem(f"max_primary_shard_size: {size.data!r} is not like 50gb")
         found["rollover.max_primary_shard_size"] = str(size.data)
     return found
-
-
-def _archive(reader: Reader) -> Archive | None:
-    """Read `archive`: false, how long it is kept, or that and more fields."""
-    if reader.data is False:
-        return None
-    if not isinstance(reader.data, dict):
-        return Archive(_age(reader, never=True))
-    if not reader.is_mapping(("keep", "fields")):
-        return None
-    keep = reader.get("keep")
-    if keep is None:
-        reader.problem(
-            "'keep' is missing", hint="e.g. `keep: 1095d`, or `never` for one that is never deleted"
-        )
-        return None
-    return Archive(_age(keep, never=True), reader.texts("fields"))
 
 
 def _age(reader: Reader, *, never: bool) -> int | None:

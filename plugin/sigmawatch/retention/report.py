@@ -89,8 +89,6 @@ def summary(keeping: Iterable[Kept]) -> list[str]:
             for name, age in (("warm", one.retention.warm), ("cold", one.retention.cold))
             if age is not None and one.mechanism in _POLICIES
         ]
-        if one.retention.archive is not None:
-            phases.append("archived")
         told = ", ".join([how, *phases]) if one.mechanism is not Mechanism.NONE else "kept for ever"
         alike.setdefault((told, who), []).append(one.what)
     lines = []

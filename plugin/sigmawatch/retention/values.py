@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "Archive",
     "Mechanism",
     "Retention",
     "RetentionTuning",
@@ -55,16 +54,6 @@ class Rollover:
 
 
 @dataclass(frozen=True)
-class Archive:
-    """A long-term copy with the fields that forensics needs."""
-
-    keep: int | None = None
-    """Days after the copy was made. None: for ever."""
-    fields: tuple[str, ...] = ()
-    """Fields besides those of `forensics.yml`; `name.*` is a whole group."""
-
-
-@dataclass(frozen=True)
 class Retention:
     """How long the events of one stream are kept. Ages count from the rollover of their index.
 
@@ -83,7 +72,6 @@ class Retention:
     best_compression: bool = True
     shrink: int | None = None
     """Primary shards that a warm index is shrunk to. None: as many as it has."""
-    archive: Archive | None = None
     by: Mechanism | None = None
     """`NONE`: left to the site. None: whoever does it for the others."""
 

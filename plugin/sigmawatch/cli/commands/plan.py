@@ -112,8 +112,9 @@ def command(
         counted_history = _counted(cluster, plans, plan, history) if history is not None else None
         if counted_history is not None:
             document["history"] = counted_history.to_dict()
+        document["retention"] = {one.what: one.to_dict() for one in bundle.keeping}
     if output_format == "json":
-        print_json({**document, "retention": {one.what: one.to_dict() for one in bundle.keeping}})
+        print_json(document)
     else:
         errors().print(_headline(bundle), markup=False)
         for line in summary(bundle.keeping):
