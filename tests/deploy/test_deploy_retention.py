@@ -241,7 +241,7 @@ def test_what_is_to_be_deleted_is_not_kept_for_ever_in_silence() -> None:
             "none"
         }
         found = kept(datasets, site=SiteRetention(), tunings={}, features=features)
-        assert {one.what for one in found} == {"logs-a.b", "alerts", "health"}
+        assert {one.what for one in found} == {"logs-a.b", "alerts", "shadow", "health"}
         target.cluster.close()
 
 
