@@ -332,7 +332,7 @@ def bundle_for(
     if not keep_going:
         compiled.require()
     brought = brought_artifacts(pack)
-    settings = dataset_settings(site.datasets, known_datasets(datasets))
+    settings: Mapping[str, DatasetSettings] = dataset_settings(site.datasets, known_datasets(datasets))
     found, warnings = indicator_artifacts(site, [settings[one.name] for one in datasets])
     brought += found
     settings = with_key(site, settings, datasets)
