@@ -31,6 +31,13 @@ ALIKE = {
     "auth.azure_signin/sign_ins": {"auth.azure_signin", "api.azure_audit"},
     # As many lines as there are forms of it.
     "web.traefik/own": {"web.traefik", "firewall.juniper_srx", "firewall.pfsense"},
+    # Azure's firewall logs what it resolves, and both read all of it.
+    "dns.azure/firewall": {"dns.azure", "firewall.azure"},
+    "firewall.azure/dns": {"dns.azure", "firewall.azure"},
+    "api.azure_activity/rare": {"api.azure_activity", "api.azure_platform"},
+    # All events of Windows have the same frame.
+    "dns.windows/winlogbeat": {"dns.windows", "auth.windows_security"},
+    "dns.windows/xml": {"dns.windows", "auth.windows_security"},
     # pam's lines are in the logs of all daemons.
     "auth.sshd/pam": {"auth.sshd", "auth.linux"},
     # Few lines, of which most tell nothing but their header.
@@ -41,6 +48,7 @@ ALIKE = {
 UNREADABLE = {
     "dns.unbound/syslog",
     "flow.aws_vpc/custom_order",
+    "flow.netflow/others",
     "ids.zeek/others",
     "proxy.w3c/undeclared",
     "web.traefik/json",

@@ -32,6 +32,9 @@ FITS = 0.8
 RIVALS = 0.8
 """Share of what the best one reads of a line from which on the line may as well be another one's."""
 
+SLIGHTLY = 0.9
+"""The same where one reads all that the other does: a word more, such as a product's name, proves nothing."""
+
 MOST = 0.6
 """Share of the lines that is enough where the other one reads much less of all of them together."""
 
@@ -66,7 +69,8 @@ class Reading:
         """Whether it is much more than what another pipeline made of the event, or all of that and more."""
         if other is None or other.weight < RIVALS * self.weight:
             return True
-        return other.values < self.values and (self.sound or not other.sound)
+        more = other.values < self.values and other.weight < SLIGHTLY * self.weight
+        return more and (self.sound or not other.sound)
 
 
 @dataclass(frozen=True)
