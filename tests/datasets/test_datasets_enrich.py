@@ -13,6 +13,8 @@ from dataset_server import Server
 from cli.command_line import emptied, sigmawatch, write
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.datasets import Dataset, build_pipeline, with_enrichments, without_hook
+from sigmawatch.datasets.derive import ENRICHMENTS
+from sigmawatch.datasets.privacy import Privacy
 from sigmawatch.datasets.threat_intel import load_indicators, read_indicator, threat_intel_artifact
 from sigmawatch.errors import ContentError
 
@@ -312,3 +314,14 @@ def test_indicators_that_nobody_named_are_asked_for(tmp_path: Path) -> None:
     ran = sigmawatch("check", "--config", config)
     assert ran.code == 2
     assert "threat_intel is switched on, and no indicators are named" in ran.err
+
+
+def test_every_dataset_can_have_all_of_them_and_pseudonyms(datasets: list[Dataset]) -> None:
+    options = {"enrich": list(ENRICHMENTS)}
+    for dataset in datasets:
+        # Raises where the script becomes larger than engines accept.
+        build_pipeline(
+            with_enrichments(dataset, options),
+            options=options,
+            privacy=Privacy(users=True, addresses="all", key="x"),
+        )

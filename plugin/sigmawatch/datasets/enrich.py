@@ -1,8 +1,9 @@
 """What is added to events beyond what they say: by derivations of the script, or by processors that follow it.
 
-The script notes what is to be looked up below `_lookup` (one address once, and none from inside), the engine's own
-processors write what they find there, and a second script, the same for all datasets, puts that where ECS has it. So
-no processor needs a condition, which would be one more script to compile, and what the log itself says always wins.
+A script notes what is to be looked up below `_lookup` (one address once, and none from inside), the engine's own
+processors write what they find there, and another script puts that where ECS has it; both are the same for all
+datasets. So no processor needs a condition, which would be one more script to compile, and what the log itself says
+always wins.
 
 Which are made where nobody says otherwise is said by `derive.ENRICHMENTS`: those that cost next to nothing.
 """
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.derive import PRIVATE_NETWORKS, network_table, wanted
 from sigmawatch.datasets.model import FieldInfo
-from sigmawatch.datasets.script import Script, literal
+from sigmawatch.datasets.script import Script
 from sigmawatch.ecs import ecs_type
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ __all__ = [
     "LOOKUP",
     "THREAT_INTEL",
     "lookup_processors",
-    "note_lookups",
     "with_enrichments",
 ]
 
@@ -57,6 +57,12 @@ _NOT_OUTSIDE = (*PRIVATE_NETWORKS, "0.0.0.0/8", "224.0.0.0/3", "::/128", "ff00::
 _FOUND = f"""\
 def found = ctx.remove('{LOOKUP}');
 if (found instanceof Map) {{ putAllFound(ctx, (Map)found, (List)params.get('ends')); }}
+"""
+
+_WANTED = f"""\
+ctx.remove('{LOOKUP}');
+Map wanted = lookUps(ctx, (List)params.get('ends'), (Map)params.get('networks'), (int)params.get('longest'));
+if (!wanted.isEmpty()) {{ ctx.put('{LOOKUP}', wanted); }}
 """
 
 _INDICATOR = "threat.enrichments.indicator"
@@ -106,28 +112,6 @@ def with_enrichments(dataset: Dataset, options: Mapping[str, Any]) -> Dataset:
     )
 
 
-def note_lookups(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
-    """Return the statements that note what processors are to look up; empty where there are none."""
-    lines: list[str] = []
-    if wanted(options, "geoip") or wanted(options, "asn"):
-        for end in _ends(dataset):
-            networks = script.table("networks.not_outside", network_table(_NOT_OUTSIDE))
-            address = script.get(f"{end}.ip")
-            lines.append(f"  lookUpAddress(wanted, {literal(end)}, {address}, (Map){networks});\n")
-    if wanted(options, "user_agent") and "user_agent.original" in dataset.fields:
-        agent = script.get("user_agent.original")
-        lines.append(
-            f"  def agent = {agent};\n"
-            f"  if (agent instanceof String && ((String)agent).length() <= {LONGEST_AGENT}) "
-            "{ wanted.put('user_agent', agent); }\n"
-        )
-    if not lines:
-        return ""
-    document = script.object("")
-    put = f"  if (!wanted.isEmpty()) {{ {document}.put({literal(LOOKUP)}, wanted); }}\n"
-    return f"  Map wanted = new HashMap();\n{''.join(lines)}{put}"
-
-
 def lookup_processors(dataset: Dataset, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the processors that look up what the script noted, and the script that puts it where ECS has it."""
     found: list[dict[str, Any]] = []
@@ -146,6 +130,14 @@ def lookup_processors(dataset: Dataset, options: Mapping[str, Any]) -> list[dict
         place = {"field": f"{LOOKUP}.user_agent", "target_field": f"{LOOKUP}.agent", **quiet}
         found.append({"user_agent": {"tag": "user-agent", **place}})
     if found:
+        networks = wanted(options, "geoip") or wanted(options, "asn")
+        noting = {
+            "ends": _ends(dataset) if networks else [],
+            "networks": network_table(_NOT_OUTSIDE),
+            "longest": LONGEST_AGENT if wanted(options, "user_agent") else 0,
+        }
+        text = Script().library_text(_WANTED)
+        found.insert(0, {"script": {"tag": "wanted", "lang": "painless", "source": text, "params": noting}})
         source = Script().library_text(_FOUND)
         params = {"ends": list(_ENDS)}
         found.append({"script": {"tag": "found", "lang": "painless", "source": source, "params": params}})

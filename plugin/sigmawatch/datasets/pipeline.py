@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.derive import DERIVATIONS, write_related
-from sigmawatch.datasets.enrich import LOOKUP, lookup_processors, note_lookups
+from sigmawatch.datasets.enrich import lookup_processors
 from sigmawatch.datasets.load import emitted_fields
 from sigmawatch.datasets.mapping import assignments, write_cases, write_switches
 from sigmawatch.datasets.parsers import (
@@ -351,10 +351,6 @@ def _pieces(
     emitted = {field: dataset.fields[field] for field in own if field in dataset.fields}
     # After the fields, so that what a document already had is related too.
     derived += write_related(script, emitted)
-    script.single = True
-    lookups = note_lookups(dataset, script, options)
-    script.single = False
-    derived += lookups
     header, required, fields, last = (
         "".join(f"  {call}\n" for call in _functions(script, name, statements))
         for name, statements in (*written.items(), ("derived", [times + derived]))
@@ -384,8 +380,6 @@ def _main(dataset: Dataset, script: Script, options: Mapping[str, Any]) -> str:
     drops = any(parser.drops for parser in body.parsers)
     # Marks of our own that are not for a shipper to set.
     forget = "ctx.remove('_drop');\n" if drops else ""
-    if note_lookups(dataset, script, options):
-        forget += f"ctx.remove({literal(LOOKUP)});\n"
     if parts is not None:
         forget += f"{_FORGET_PARTS}Map parsed = new HashMap();\n"
     take_message = ""
