@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -67,7 +66,6 @@ def main() -> int:
         "bare_lines_per_second": round(rate),
         "ingest_lines_per_second": round(own),
         "ratio": round(own / rate, 2),
-        "ingest_max_rss_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024),
     }
     if options.json:
         sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE))
