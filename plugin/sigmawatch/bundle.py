@@ -117,6 +117,17 @@ class Bundle:
         return spare
 
 
+KEYWORD_TEXTS = (
+    "url.original",
+    "user_agent.original",
+    "http.request.referrer",
+    "http.request.body.content",
+    "process.command_line",
+    "dns.question.name",
+)
+"""Where keywords are searched in datasets that keep no message: texts that somebody outside the log's maker wrote."""
+
+
 def bindings_of(datasets: Iterable[Dataset]) -> tuple[Binding, ...]:
     """Return which log sources the datasets serve."""
     return tuple(
@@ -145,7 +156,11 @@ def compile_context(
         overrides or {},
         pipelines,
         keyword_fields=tuple(dict.fromkeys([*KEYWORD_FIELDS, *keyword_fields])),
-        without_message=frozenset(dataset.name for dataset in datasets if dataset.body.message == "remove"),
+        without_message={
+            dataset.name: tuple(name for name in KEYWORD_TEXTS if name in dataset.fields)
+            for dataset in datasets
+            if dataset.body.message == "remove"
+        },
         placeholders=placeholders or {},
         root=root,
     )

@@ -100,7 +100,7 @@ CONTEXT = CompileContext(
     bindings=(Binding("test.log", "logs-test.log-*", {"category": "test"}),),
     datasets={"test.log": {"size": "long", "user": "keyword", "message": "match_only_text"}},
     placeholders={"admins": ("root", "admin")},
-    without_message=frozenset({"test.log"}),
+    without_message={"test.log": ()},
 )
 
 
@@ -323,7 +323,7 @@ def test_a_changed_filter_changes_every_rule(pack: Path, cache: PlanCache) -> No
         {"overrides": {"size": "keyword"}},
         {"default_indices": "everything-*", "bindings": ()},
         {"keyword_fields": ("message", "log.text")},
-        {"without_message": frozenset()},
+        {"without_message": {}},
         {"placeholders": {"admins": ("root", "operator")}},
         {"placeholders": {}},
     ],
@@ -345,7 +345,7 @@ def test_all_of_a_context_is_part_of_the_key() -> None:
         "overrides": {"size": "long"},
         "default_indices": "other",
         "keyword_fields": ("other",),
-        "without_message": frozenset({"other.log"}),
+        "without_message": {"other.log": ("other",)},
         "placeholders": {"other": ("x",)},
     }
     # Pipelines have no digest at all, and the root is told anew each time.

@@ -37,11 +37,12 @@ def compiled(tmp_path: Path, selection: Any, condition: Any = "selection", **mor
     }
     path = tmp_path / "rule.yml"
     path.write_text(yaml.safe_dump(rule, allow_unicode=True), encoding="utf-8")
-    binding = Binding("flow.test", "logs-flow.test-*", {"category": "firewall", "product": "test"})
+    flow = Binding("flow.test", "logs-flow.test-*", {"category": "firewall", "product": "test"})
+    web = Binding("web.test", "logs-web.test-*", {"category": "webserver"})
     context = CompileContext(
-        (binding,),
+        (flow, web),
         overrides=TYPES,
-        without_message=frozenset({"flow.test"}),
+        without_message={"flow.test": (), "web.test": ("url.original", "user_agent.original")},
         placeholders={"admins": ["root", "adm*", *map(str, range(6))], "site": ["a.b"]},
     )
     return compile_rules(load_rules([path]), context)
@@ -367,6 +368,16 @@ def test_keywords_for_a_dataset_without_message_are_warned_of(tmp_path: Path) ->
     assert [problem.message for problem in found.problems] == [
         "keywords find nothing in flow.test, which keeps no message"
     ]
+
+
+def test_keywords_for_a_dataset_without_message_are_searched_in_what_others_wrote(tmp_path: Path) -> None:
+    found = compiled(tmp_path, ["${jndi:"], logsource={"category": "webserver"})
+    assert [problem.message for problem in found.problems] == [
+        "keywords are searched in url.original, user_agent.original of web.test only, which keeps no message"
+    ]
+    _, condition = found.plans[0].query["bool"]["filter"]
+    searched = [next(iter(each["wildcard"])) for each in condition["bool"]["should"]]
+    assert searched == ["message.keyword", "url.original", "user_agent.original"]
 
 
 def test_a_log_source_that_a_dataset_serves_limits_the_rule_to_it(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ from sigmawatch.compile.ruleinfo import DEFAULT_INTERVAL, interval_of, rule_info
 from sigmawatch.compile.taxonomy import bound_datasets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sigma.correlations import SigmaCorrelationRule
     from sigma.processing.pipeline import ProcessingPipeline
@@ -80,7 +80,7 @@ class QueryBackend(Backend):
         types: FieldTypes | None = None,
         default_indices: str = DEFAULT_INDICES,
         keyword_fields: Sequence[str] = KEYWORD_FIELDS,
-        without_message: Collection[str] = (),
+        without_message: Mapping[str, Sequence[str]] | None = None,
         placeholders: Mapping[str, Sequence[str]] | None = None,
         **backend_options: Any,
     ) -> None:
@@ -88,7 +88,7 @@ class QueryBackend(Backend):
         self.types = types or FieldTypes()
         self.default_indices = default_indices
         self.keyword_fields = tuple(keyword_fields)
-        self.without_message = frozenset(without_message)
+        self.without_message = without_message or {}
         self.placeholders = placeholders or {}
 
     # Rules ----------------------------------------------------------------------------------------------
@@ -122,9 +122,9 @@ class QueryBackend(Backend):
         if bindings:
             scope: Query = {"terms": {"event.dataset": [binding.dataset for binding in bindings]}}
             query = leaves.all_of([scope, *_where(bindings), query])
-            deaf = sorted({binding.dataset for binding in bindings} & self.without_message)
+            deaf = sorted({binding.dataset for binding in bindings} & self.without_message.keys())
             if deaf and state.processing_state.get(_USES_KEYWORDS):
-                warnings = (f"keywords find nothing in {', '.join(deaf)}, which keeps no message",)
+                warnings = tuple(_deafness(name, self.without_message[name]) for name in deaf)
         else:
             warnings = (f"no dataset serves the log source {_spell(rule)}; searching {self.default_indices}",)
         plan = DetectionPlan(
@@ -288,8 +288,9 @@ class QueryBackend(Backend):
         """Convert a keyword: a text somewhere in the event, whatever its field.
 
         The event as text is what `keyword_fields` hold, by default `message`, in which our datasets keep the
-        line that they got. A keyword is contained in one of them, in either case unless `cased`, with `*` and
-        `?` as wildcards; a regular expression is searched for; of several with `all` each is in some field.
+        line that they got, and of datasets that keep none those in which others wrote. A keyword is contained
+        in one of them, in either case unless `cased`, with `*` and `?` as wildcards; a regular expression is
+        searched for; of several with `all` each is in some field.
         """
         state.processing_state = {**state.processing_state, _USES_KEYWORDS: True}
         match cond.value:
@@ -309,7 +310,9 @@ class QueryBackend(Backend):
         """Convert a text that some field contains."""
         anything = SpecialChars.WILDCARD_MULTI
         value = anything + cast("SigmaString", cond.value) + anything
-        return leaves.any_of([self._string(self._searched(name), value) for name in self.keyword_fields])
+        return leaves.any_of(
+            [self._string(self._searched(name), value) for name in self._keyword_fields(state)]
+        )
 
     def convert_condition_val_num(self, cond: ConditionValueExpression, state: ConversionState) -> Query:
         """Convert a number, which is a text like any other."""
@@ -319,7 +322,15 @@ class QueryBackend(Backend):
     def convert_condition_val_re(self, cond: ConditionValueExpression, state: ConversionState) -> Query:
         """Convert a regular expression that is searched for in every field."""
         value = cast("SigmaRegularExpression", cond.value)
-        return leaves.any_of([self._regular(self._searched(name), value) for name in self.keyword_fields])
+        return leaves.any_of(
+            [self._regular(self._searched(name), value) for name in self._keyword_fields(state)]
+        )
+
+    def _keyword_fields(self, state: ConversionState) -> Iterable[str]:
+        """Return where the keywords of a rule are searched."""
+        bound = {binding.dataset for binding in bound_datasets(state.processing_state)}
+        more = (name for each in sorted(bound) for name in self.without_message.get(each, ()))
+        return dict.fromkeys((*self.keyword_fields, *more))
 
     def convert_condition_query_expr(self, cond: ConditionValueExpression, state: ConversionState) -> Query:
         """Refuse query fragments."""
@@ -345,6 +356,13 @@ class QueryBackend(Backend):
     convert_correlation_value_median_rule = _correlation
     convert_correlation_extended_temporal_rule = _correlation
     convert_correlation_extended_temporal_ordered_rule = _correlation
+
+
+def _deafness(dataset: str, fields: Sequence[str]) -> str:
+    """Return what is to be said of keywords for a dataset that keeps no message."""
+    if fields:
+        return f"keywords are searched in {', '.join(fields)} of {dataset} only, which keeps no message"
+    return f"keywords find nothing in {dataset}, which keeps no message"
 
 
 def _where(bindings: Sequence[Binding]) -> list[Query]:

@@ -67,8 +67,8 @@ class CompileContext:
     default_indices: str = DEFAULT_INDICES
     keyword_fields: tuple[str, ...] = KEYWORD_FIELDS
     """Fields that hold the whole event as text, in which keywords are searched."""
-    without_message: frozenset[str] = frozenset()
-    """Datasets whose documents keep no message, so that keywords find nothing there."""
+    without_message: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Datasets whose documents keep no message -> their fields in which keywords are searched instead."""
     placeholders: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Values of the placeholders that rules use with `expand`, e.g. names of administrators."""
     root: Path | None = None

@@ -89,7 +89,7 @@ def context_digest(context: CompileContext) -> bytes | None:
         dict(context.overrides),
         context.default_indices,
         list(context.keyword_fields),
-        sorted(context.without_message),
+        {name: list(fields) for name, fields in sorted(context.without_message.items())},
         {name: list(values) for name, values in context.placeholders.items()},
     ]
     try:
