@@ -10,7 +10,7 @@ from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes, kind_of
 from sigmawatch.doctor.findings import Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sigmawatch.cluster import Cluster
     from sigmawatch.compile.plan import DetectionPlan
@@ -23,11 +23,16 @@ _ALIKE = {FieldKind.FLATTENED: FieldKind.KEYWORD, FieldKind.FLOAT: FieldKind.INT
 
 
 def check_rules(
-    cluster: Cluster, plans: Sequence[DetectionPlan], dataset_types: Mapping[str, str]
+    cluster: Cluster,
+    plans: Sequence[DetectionPlan],
+    dataset_types: Mapping[str, str],
+    *,
+    scoping: Collection[str] = (),
 ) -> Iterator[Finding]:
     """Yield what stands between rules and what they are to find. Raises ClusterError.
 
-    `dataset_types`: mapping types of the datasets' fields, which the rules were compiled for.
+    `dataset_types`: mapping types of the datasets' fields, which the rules were compiled for. `scoping`: fields that
+    tell log sources of one dataset apart; where that is not deployed, rules look at the others.
     """
     types = FieldTypes({}, dataset_types)
     by_indices: dict[tuple[str, ...], list[DetectionPlan]] = {}
@@ -43,7 +48,7 @@ def check_rules(
             blind += [f"{title}: no index matches {', '.join(indices)}" for title in sorted(wanted)]
             continue
         for title, fields in sorted(wanted.items()):
-            absent = sorted(name for name in fields if name not in found)
+            absent = sorted(name for name in fields if name not in found and name not in scoping)
             if absent:
                 missing.append(f"{title}: {', '.join(absent)}")
             mistyped += [

@@ -107,12 +107,14 @@ def _examined(
         executing = Target.RUNNER
     found += [check_privileges(cluster, name, target=executing) for name in roles]
     types: dict[str, str] = {}
-    for dataset in known_datasets(own):
+    known = known_datasets(own)
+    for dataset in known:
         types |= dataset.fields
+    scoping = {name for dataset in known for scope in dataset.scopes for name in scope}
     found += _blinded(compiled)
-    unmade = unmade_enrichments(own, dataset_settings(site.datasets, known_datasets(own)), cluster.features())
+    unmade = unmade_enrichments(own, dataset_settings(site.datasets, known), cluster.features())
     found += [Finding("enrichments", Verdict.WARNING, one.message) for one in unmade]
-    found += check_rules(cluster, compiled.plans, types)
+    found += check_rules(cluster, compiled.plans, types, scoping=scoping)
     return found
 
 
