@@ -23,12 +23,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.datasets.parsers.plain import Plain
 from sigmawatch.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sigmawatch.datasets.mapping import FieldMapping
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
 
@@ -105,7 +105,7 @@ def parse_format(text: str) -> LineFormat:
 
 
 @dataclass(frozen=True)
-class AccessLog:
+class AccessLog(Plain):
     """Lines of an access log."""
 
     formats: tuple[str, ...]
@@ -116,25 +116,14 @@ class AccessLog:
     """Whether a line that no format fits is for the next step; else it is refused."""
     variables: Mapping[str, str]
     """What a server's configuration calls a column -> the column."""
-    mappings: Sequence[FieldMapping] = ()
     kind: str = "access_log"
     options: Sequence[str] = ("format",)
-    drops: bool = False
 
     @property
     def raw_values(self) -> Sequence[str]:
         """Every column of a format, and those that the option `format` may add."""
         names = [name for text in self.formats for name in parse_format(text).names if name != "-"]
         return tuple(dict.fromkeys([*names, *(column.rstrip("*") for column in self.variables.values())]))
-
-    @property
-    def emits(self) -> Mapping[str, Any]:
-        """Nothing by itself."""
-        return {}
-
-    def declared_format(self, line: str) -> str | None:  # noqa: ARG002  # the protocol's signature
-        """Access logs declare nothing."""
-        return None
 
     def write(self, script: Script, options: Mapping[str, Any]) -> str:
         """Write the tables of the formats and the call that tries them."""

@@ -27,13 +27,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.datasets.parsers.plain import Plain
 from sigmawatch.datasets.script import literal
 from sigmawatch.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sigmawatch.datasets.mapping import FieldMapping
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
 
@@ -66,7 +66,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Columns:
+class Columns(Plain):
     """Columns in a declared order."""
 
     formats: tuple[tuple[str, ...], ...]
@@ -93,7 +93,6 @@ class Columns:
     """Whether a line may lack the last of the columns that are known."""
     choices: tuple[Choice, ...] = ()
     """Columns behind those of the format, by the values of others."""
-    mappings: Sequence[FieldMapping] = ()
     kind: str = "columns"
     options: Sequence[str] = ("format",)
 
@@ -105,11 +104,6 @@ class Columns:
             names += [name for order in choice.then.values() for name in order]
             names += choice.otherwise or ()
         return tuple(dict.fromkeys(names))
-
-    @property
-    def emits(self) -> Mapping[str, Any]:
-        """Nothing by itself: what goes to `rest` depends on the columns."""
-        return {}
 
     @property
     def drops(self) -> bool:

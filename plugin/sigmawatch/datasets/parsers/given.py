@@ -12,12 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.datasets.parsers.plain import Plain
 from sigmawatch.datasets.script import literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sigmawatch.datasets.mapping import FieldMapping
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
 
@@ -35,31 +35,19 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Given:
+class Given(Plain):
     """Raw values that are fields of the document as it comes in."""
 
     fields: Mapping[str, Field]
     """Raw value -> field."""
     kind: str = "given"
-    options: Sequence[str] = ()
-    mappings: Sequence[FieldMapping] = ()
-    drops: bool = False
 
     @property
     def raw_values(self) -> Sequence[str]:
         """Those that are declared."""
         return tuple(self.fields)
 
-    @property
-    def emits(self) -> Mapping[str, Any]:
-        """Nothing: the fields are there already."""
-        return {}
-
-    def declared_format(self, line: str) -> str | None:  # noqa: ARG002  # the protocol's signature
-        """Nothing."""
-        return None
-
-    def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # as above
+    def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # the protocol's signature
         """Write the look-ups."""
         return "".join(
             f"{script.slot(raw)} = {'stemOf' if field.stem else 'givenText'}(ctx, {literal(field.name)});\n"

@@ -12,12 +12,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.datasets.parsers.plain import Plain
 from sigmawatch.datasets.script import literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sigmawatch.datasets.mapping import FieldMapping
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
 
@@ -28,15 +28,12 @@ _PART = re.compile(r"\{([^{}]+)\}|([^{}]+)")
 
 
 @dataclass(frozen=True)
-class Join:
+class Join(Plain):
     """Raw values made of others."""
 
     made: Mapping[str, tuple[tuple[bool, str], ...]]
     """Name -> its parts: raw values (true) and texts between them (false)."""
     kind: str = "join"
-    options: Sequence[str] = ()
-    mappings: Sequence[FieldMapping] = ()
-    drops: bool = False
 
     @property
     def raw_values(self) -> Sequence[str]:
@@ -48,16 +45,7 @@ class Join:
         """The raw values that they are made of."""
         return [_raw(text) for parts in self.made.values() for is_raw, text in parts if is_raw]
 
-    @property
-    def emits(self) -> Mapping[str, Any]:
-        """Nothing by itself."""
-        return {}
-
-    def declared_format(self, line: str) -> str | None:  # noqa: ARG002  # the protocol's signature
-        """Joining declares nothing."""
-        return None
-
-    def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # as above
+    def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # the protocol's signature
         """Write the concatenations."""
         lines = []
         for name, parts in self.made.items():

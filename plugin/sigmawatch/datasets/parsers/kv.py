@@ -29,12 +29,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.datasets.parsers.plain import Plain
 from sigmawatch.datasets.script import literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sigmawatch.datasets.mapping import FieldMapping
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
 
@@ -42,7 +42,7 @@ __all__ = ["Pairs", "pairs_table", "read"]
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Plain):
     """Pairs of key and value."""
 
     keys: tuple[str, ...]
@@ -80,25 +80,13 @@ class Pairs:
     of: str = ""
     """The raw value that holds the pairs; empty: what is left of the line."""
     kind: str = "kv"
-    options: Sequence[str] = ()
-    mappings: Sequence[FieldMapping] = ()
-    drops: bool = False
 
     @property
     def raw_values(self) -> Sequence[str]:
         """The keys, the flags, and what stands before the pairs."""
         return tuple(name for name in (*self.keys, self.flags, self.before) if name)
 
-    @property
-    def emits(self) -> Mapping[str, Any]:
-        """Nothing by itself: what goes to `rest` depends on the line."""
-        return {}
-
-    def declared_format(self, line: str) -> str | None:  # noqa: ARG002  # the protocol's signature
-        """Pairs declare nothing."""
-        return None
-
-    def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # as above
+    def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # the protocol's signature
         """Write the cuts and the call that takes the pairs apart."""
         place = script.unique("pairs", pairs_table(self, script))
         source = script.slot(self.of) if self.of else "text"

@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.mapping import (
     Condition,
-    FieldMapping,
     condition,
     read_assignments,
     read_condition,
     table_of,
 )
+from sigmawatch.datasets.parsers.plain import Plain
 from sigmawatch.datasets.parsers.templates import Template, TemplateError, parse_template
 from sigmawatch.datasets.script import java_length, literal
 
@@ -55,7 +55,7 @@ class Pattern:
 
 
 @dataclass(frozen=True)
-class Patterns:
+class Patterns(Plain):
     """An ordered list of message shapes."""
 
     patterns: tuple[Pattern, ...]
@@ -79,9 +79,6 @@ class Patterns:
     squeeze: bool = False
     """Whether runs of blanks in a message are one."""
     kind: str = "patterns"
-    options: Sequence[str] = ()
-    mappings: Sequence[FieldMapping] = ()
-    drops: bool = False
 
     @property
     def raw_values(self) -> Sequence[str]:
@@ -101,11 +98,7 @@ class Patterns:
         """What the patterns set."""
         return {field: value for pattern in self.patterns for field, value in pattern.set.items()}
 
-    def declared_format(self, line: str) -> str | None:  # noqa: ARG002  # the protocol's signature
-        """Messages declare nothing."""
-        return None
-
-    def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # as above
+    def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # the protocol's signature
         """Write the tables of the templates and the call that tries them."""
         templates = []
         by_word: dict[str, list[int]] = {}

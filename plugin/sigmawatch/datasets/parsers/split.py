@@ -16,12 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.datasets.parsers.plain import Plain
 from sigmawatch.datasets.script import java_length, literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sigmawatch.datasets.mapping import FieldMapping
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
 
@@ -52,15 +52,12 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(Plain):
     """Raw values taken apart."""
 
     cuts: tuple[Cut, ...]
     """In this order."""
     kind: str = "split"
-    options: Sequence[str] = ()
-    mappings: Sequence[FieldMapping] = ()
-    drops: bool = False
 
     @property
     def raw_values(self) -> Sequence[str]:
@@ -72,16 +69,7 @@ class Split:
         """The raw values that are parted."""
         return [cut.raw for cut in self.cuts]
 
-    @property
-    def emits(self) -> Mapping[str, Any]:
-        """Nothing by itself."""
-        return {}
-
-    def declared_format(self, line: str) -> str | None:  # noqa: ARG002  # the protocol's signature
-        """Splitting declares nothing."""
-        return None
-
-    def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # as above
+    def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # the protocol's signature
         """Write the cuts; an empty part is none."""
         lines = []
         for cut in self.cuts:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.mapping import FieldMapping
+from sigmawatch.datasets.parsers.plain import Plain
 from sigmawatch.datasets.script import literal
 from sigmawatch.datasets.times import time_zone
 
@@ -46,7 +47,7 @@ _OTHER_PARTS = ("repeated", "uptime")
 
 
 @dataclass(frozen=True)
-class Syslog:
+class Syslog(Plain):
     """A syslog header."""
 
     programs: tuple[str, ...]
@@ -75,7 +76,6 @@ class Syslog:
     """What the sender is: a `host`, or an `observer` of what others do."""
     kind: str = "syslog"
     options: Sequence[str] = ("timezone",)
-    drops: bool = False
 
     @property
     def raw_values(self) -> Sequence[str]:
@@ -121,15 +121,6 @@ class Syslog:
                 FieldMapping("syslog.pid", ("process.pid",), "long", quiet=True),
             ]
         return found
-
-    @property
-    def emits(self) -> Mapping[str, Any]:
-        """Nothing beyond its mappings."""
-        return {}
-
-    def declared_format(self, line: str) -> str | None:  # noqa: ARG002  # the protocol's signature
-        """Syslog declares nothing."""
-        return None
 
     def write(self, script: Script, options: Mapping[str, Any]) -> str:
         """Write the call that splits the header off, and the check of the program."""
