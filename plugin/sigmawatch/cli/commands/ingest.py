@@ -149,9 +149,10 @@ def command(
             try:
                 session.load(taken)
             except (KeyboardInterrupt, SystemExit, SigmawatchError):
-                # What was done is worth knowing, and that it can be completed.
-                session.report(output_format, failed_path)
-                errors().print("Run the same command again to complete it: nothing is added twice.")
+                if any(loaded.total or loaded.unread for loaded in session.found.values()):
+                    # What was done is worth knowing, and that it can be completed.
+                    session.report(output_format, failed_path)
+                    errors().print("Run the same command again to complete it: nothing is added twice.")
                 raise
         session.count_marked()
         session.report(output_format, failed_path)
