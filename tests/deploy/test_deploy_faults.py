@@ -144,8 +144,9 @@ def test_a_request_that_is_spoiled_once_costs_at_most_another_run(bench: Bench, 
         if at > made:
             break
     assert at > 25, "that was no deploy"
-    # What may be sent twice was, so that nobody noticed. A page with 200 is not what a cluster says: never again.
-    assert outlived > runs * (0.05 if fault is Fault.PAGE else 0.6)
+    # What may be sent twice was, so that nobody noticed. A page with 200 is not what a cluster says, and what is too
+    # long once is too long again: those never.
+    assert outlived > runs * (0.05 if fault in (Fault.PAGE, Fault.TOO_LONG) else 0.6)
 
 
 @pytest.mark.parametrize(
