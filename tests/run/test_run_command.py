@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO
 
 import orjson
@@ -23,15 +25,22 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "COLUMNS": "200"}
 
 
-def start(url: str, *options: str) -> subprocess.Popen[str]:
+@contextmanager
+def start(url: str, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the command; one that still runs when the block ends, as after a failed assertion, is killed."""
     program = "from sigmawatch.cli.main import main; main()"
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", program, "run", "--url", url, *options],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 def run(url: str, *options: str) -> tuple[int, str, str]:
@@ -146,7 +155,7 @@ def test_a_signal_ends_it_cleanly(bench: Bench, number: signal.Signals) -> None:
     # It says a tick only when something was due, so after its first line it waits for minutes.
     bench.deploy(bench.plain(interval=3600))
     with start(bench.url) as process:
-        assert f"Running 1 detections in {bench.url}" in stream(process.stderr).readline()
+        assert f"Running 1 detection in {bench.url}" in stream(process.stderr).readline()
         assert "1 evaluated, 0 new alerts" in stream(process.stderr).readline()
         process.send_signal(number)
         _, err = process.communicate(timeout=20)
