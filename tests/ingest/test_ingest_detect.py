@@ -42,6 +42,12 @@ ALIKE = {
     "auth.sshd/pam": {"auth.sshd", "auth.linux"},
     # Few lines, of which most tell nothing but their header.
     "web.nginx/syslog": {"auth.linux", "firewall.juniper_srx", "firewall.pfsense", "web.nginx"},
+    "firewall.iptables/nftables": {
+        "auth.linux",
+        "firewall.juniper_srx",
+        "firewall.pfsense",
+        "firewall.iptables",
+    },
 }
 """Samples that may be of several datasets, as far as their lines tell."""
 
