@@ -136,7 +136,7 @@ def _legend(used: Sequence[str], speed: Mapping[str, Any]) -> list[str]:
                 f"**Speed** is that of `scripts/bench ingest` on {speed['date']} with {speed['engine']}, one node on "
                 "a machine of two processors that did other work as well: lines indexed a second, the node's CPU for "
                 "a line, and how much of it indexing the finished document alone takes (the ratio: 1 would be a "
-                "pipeline that costs nothing). Without figures: newer than the measurement. The CPU is counted in "
+                "pipeline that costs nothing). Without figures: not measured. The CPU is counted in "
                 "hundredths of a second, so that a ratio is good to about 0.05."
             ),
             "",
