@@ -58,9 +58,9 @@ class Kind(ABC):
     """True: what rules become. Kept while rules do not compile, since nobody knows which of them it is."""
 
     def concerns(self, cluster: Cluster, artifact_id: str) -> bool:
-        """Return whether a deploy to this cluster is about an artifact at all; False: it is left alone."""
-        del cluster, artifact_id
-        return True
+        """Return whether a deploy to this cluster is about an artifact; what is in another space is left alone."""
+        kibana = cluster.settings.kibana
+        return not self.spaced or kibana is None or artifact_id.partition("/")[0] == kibana.space
 
     @abstractmethod
     def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:

@@ -99,11 +99,6 @@ class SavedObjects(Kind):
     batch_size = 100
     spaced = True
 
-    def concerns(self, cluster: Cluster, artifact_id: str) -> bool:
-        """Return whether an artifact is in the space that this deploy is for."""
-        kibana = cluster.settings.kibana
-        return kibana is None or space_and_id(artifact_id)[0] == kibana.space
-
     def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
         """Read by `_export`."""
         found: dict[str, Body] = {}

@@ -77,11 +77,6 @@ class KibanaRule(Kind):
     spaced = True
     detects = True
 
-    def concerns(self, cluster: Cluster, artifact_id: str) -> bool:
-        """Return whether a rule is in the space that this deploy is for."""
-        kibana = cluster.settings.kibana
-        return kibana is None or space_and_id(artifact_id)[0] == kibana.space
-
     def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
         """Read by `_find`, some at a time."""
         found: dict[str, Body] = {}
