@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
@@ -82,7 +84,7 @@ class HttpStandIn:
                 if self.command != "HEAD":
                     self.wfile.write(raw)
 
-            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _answer  # noqa: N815
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_PATCH = _answer  # noqa: N815
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -113,3 +115,26 @@ class HttpStandIn:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)
+
+
+class Served(ABC):
+    """Base of the stand-ins that keep a state: use as a context manager; `url` is where it listens."""
+
+    @abstractmethod
+    def reply(self, seen: Seen) -> Answer:
+        """Return the answer to a request."""
+
+    @cached_property
+    def _http(self) -> HttpStandIn:
+        return HttpStandIn(reply=self.reply)
+
+    @property
+    def url(self) -> str:
+        return self._http.url
+
+    def __enter__(self) -> Self:
+        self._http.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._http.__exit__(*exc)

@@ -17,11 +17,12 @@ import uuid
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.policy import HTTP
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import orjson
+
+from cluster.http_stand_in import Answer, Seen, Served
 
 _TYPES = {
     "dashboard": (
@@ -98,7 +99,7 @@ class Siem(Refused):
 
 
 @dataclass
-class KibanaStandIn:
+class KibanaStandIn(Served):
     """Use as a context manager; `url` is where it listens."""
 
     spaces: set[str] = field(default_factory=lambda: {"default", "soc"})
@@ -115,45 +116,11 @@ class KibanaStandIn:
 
     def __post_init__(self) -> None:
         self._guard = threading.Lock()
-        stand_in = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1
-
-            def _answer(self) -> None:
-                raw = self.rfile.read(int(self.headers.get("content-length") or 0))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                status, body = stand_in.answer(self.command, self.path, headers, raw)
-                ndjson = isinstance(body, bytes)
-                data = body if ndjson else orjson.dumps(body)
-                self.send_response(status)
-                self.send_header("content-type", "application/ndjson" if ndjson else "application/json")
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _answer  # noqa: N815
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
+    def reply(self, seen: Seen) -> Answer:
+        status, body = self.answer(seen.method, seen.path, seen.headers, seen.body)
+        headers = {"content-type": "application/ndjson"} if isinstance(body, bytes) else {}
+        return Answer(status, body, headers)
 
     @property
     def writes(self) -> list[str]:

@@ -12,11 +12,12 @@ import copy
 import re
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import orjson
+
+from cluster.http_stand_in import Answer, Seen, Served
 
 _TOP = {
     "trigger",
@@ -52,7 +53,7 @@ class _Watch:
 
 
 @dataclass
-class WatcherStandIn:
+class WatcherStandIn(Served):
     """Use as a context manager; `url` is where it listens."""
 
     licence: str = "trial"
@@ -67,44 +68,10 @@ class WatcherStandIn:
     def __post_init__(self) -> None:
         self._guard = threading.Lock()
         self._sequence = 0
-        stand_in = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1  # head and body in one packet: in two, the second waits for an acknowledgement
-
-            def _answer(self) -> None:
-                raw = self.rfile.read(int(self.headers.get("content-length") or 0))
-                status, body = stand_in.answer(self.command, self.path, raw)
-                data = orjson.dumps(body)
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(data)
-
-            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _answer  # noqa: N815
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
+    def reply(self, seen: Seen) -> Answer:
+        status, body = self.answer(seen.method, seen.path, seen.body)
+        return Answer(status, body)
 
     def puts(self) -> list[str]:
         """Ids of watches that were PUT, in order."""
