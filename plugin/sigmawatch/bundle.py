@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from sigmawatch.alerts.document import ALERTS, HEALTH, SHADOW
@@ -62,6 +63,7 @@ __all__ = [
     "compile_pack",
     "indicator_artifacts",
     "known_datasets",
+    "pack_datasets",
     "traits_of",
     "unmade_enrichments",
 ]
@@ -182,11 +184,12 @@ def compile_pack(
     their problems.
     """
     site = site or Environment("")
-    own = load_datasets(pack.ingest_pipelines)
+    own = pack_datasets(pack)
+    names = {one.name for one in own}
     known = known_datasets(own)
     settings = dataset_settings(site.datasets, known)
     known = as_enriched(site, known)
-    own = [one for one in known if one.name in {each.name for each in own}]
+    own = [one for one in known if one.name in names]
     context = compile_context(known, overrides=types, placeholders=site.placeholders, root=pack.root)
     compiled = compile_files(rule_files([pack.rules, *site.exclusions]), context, cache=cache)
     if keep_going or not compiled.errors:
@@ -209,9 +212,22 @@ def as_enriched(site: Environment, datasets: Sequence[Dataset]) -> list[Dataset]
     ]
 
 
+@cache
+def _builtin_datasets() -> tuple[Dataset, ...]:
+    """Return the datasets of the built-in pack, which does not change while we run: loading them takes a while."""
+    return tuple(load_datasets(builtin_pack().ingest_pipelines))
+
+
+def pack_datasets(pack: Pack) -> list[Dataset]:
+    """Return the datasets of a pack. Raises ContentError for datasets that are invalid."""
+    if pack.root == builtin_pack().root:
+        return list(_builtin_datasets())
+    return load_datasets(pack.ingest_pipelines)
+
+
 def known_datasets(own: Iterable[Dataset]) -> list[Dataset]:
     """Return the built-in datasets and those of a pack, which win over built-in ones of the same name."""
-    found = {dataset.name: dataset for dataset in load_datasets(builtin_pack().ingest_pipelines)}
+    found = {dataset.name: dataset for dataset in _builtin_datasets()}
     found |= {dataset.name: dataset for dataset in own}
     return [found[name] for name in sorted(found)]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from sigmawatch.bundle import as_enriched, compile_context, known_datasets
+from sigmawatch.bundle import as_enriched, compile_context, known_datasets, pack_datasets
 from sigmawatch.cli.content import datasets_around, pack_roots, rules_at
 from sigmawatch.cli.options import (
     cache_option,
@@ -26,7 +26,6 @@ from sigmawatch.cli.options import (
 )
 from sigmawatch.cli.terminal import counted, errors, print_problems
 from sigmawatch.compile.files import compile_files
-from sigmawatch.datasets import load_datasets
 from sigmawatch.errors import Problem, Severity, UsageError
 from sigmawatch.render.formats import FORMATS
 from sigmawatch.render.refusal import RenderRefused
@@ -97,7 +96,7 @@ def command(
     """
     if pack_path is not None or not paths:
         pack = open_pack(pack_path)
-        datasets = known_datasets(load_datasets(pack.ingest_pipelines))
+        datasets = known_datasets(pack_datasets(pack))
         files = rules_at(list(paths) or [pack.rules])
         roots = [pack.root]
     else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from sigmawatch.bundle import known_datasets
+from sigmawatch.bundle import known_datasets, pack_datasets
 from sigmawatch.cli.options import (
     DEFAULT_NAMESPACE,
     cluster_options,
@@ -25,7 +25,6 @@ from sigmawatch.cli.options import (
 from sigmawatch.cli.terminal import counted, errors, print_json, progress_bar, results, working
 from sigmawatch.cluster import ResponseError
 from sigmawatch.config import dataset_settings
-from sigmawatch.datasets import load_datasets
 from sigmawatch.errors import SigmawatchError, UsageError
 from sigmawatch.ingest.detect import Detector, Verdict
 from sigmawatch.ingest.follow import Follower
@@ -114,7 +113,7 @@ def command(
       zcat flows.gz | sigmawatch ingest --dataset flow.aws_vpc --failed refused.ndjson -
     """
     pack = open_pack(pack_path)
-    known = {dataset.name: dataset for dataset in known_datasets(load_datasets(pack.ingest_pipelines))}
+    known = {dataset.name: dataset for dataset in known_datasets(pack_datasets(pack))}
     if name is not None and name not in known:
         raise UsageError(f"unknown dataset {name}", hint=f"Known: {', '.join(sorted(known))}")
     site = site_of(config_path, environment, [pack.root])
