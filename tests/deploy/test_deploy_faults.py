@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from deploy_targets import PREFIX, Target, pipeline
+from spoilt_deploys import spoilt_deploys
 
 from cluster.fault_proxy import Fault, FaultProxy
 from sigmawatch.artifact import Artifact
@@ -127,51 +128,29 @@ def bench(target: Target) -> Iterator[Bench]:
 
 @pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name)
 def test_a_request_that_is_spoiled_once_costs_at_most_another_run(bench: Bench, fault: Fault) -> None:
-    number, at, runs, outlived = 1, list(Fault).index(fault) % STRIDE - STRIDE + 1, 0, 0
-    while True:
-        at += STRIDE
-        runs += 1
-        number = 3 - number
-        bench.proxy.reset(lambda request, at=at: fault if request == at else None)  # type: ignore[misc]
-        error = bench.deploy(number)
-        made = len(bench.proxy.seen)
-        bench.proxy.reset()
-        outlived += error is None
-        bench.check_truth(number)
-        bench.expire_lock()
-        assert error is None or bench.deploy(number) is None
-        bench.check(number)
-        if at > made:
-            break
-    assert at > 25, "that was no deploy"
+    first = list(Fault).index(fault) % STRIDE + 1
+    runs = list(spoilt_deploys(bench, fault, first=first, stride=STRIDE, recover=bench.expire_lock))
+    outlived = sum(run.error is None for run in runs)
+    assert runs[-1].at > 25, "that was no deploy"
     # What may be sent twice was, so that nobody noticed. A page with 200 is not what a cluster says, and what is too
     # long once is too long again: those never.
-    assert outlived > runs * (0.05 if fault in (Fault.PAGE, Fault.TOO_LONG) else 0.6)
+    assert outlived > len(runs) * (0.05 if fault in (Fault.PAGE, Fault.TOO_LONG) else 0.6)
 
 
 @pytest.mark.parametrize(
     "fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.HALF, Fault.GATEWAY_TIMEOUT, Fault.UNAVAILABLE]
 )
 def test_a_cluster_that_is_gone_from_some_request_on_costs_another_run(bench: Bench, fault: Fault) -> None:
-    number, at = 1, len(fault.name) % STRIDE - STRIDE + 1
-    while True:
-        at += STRIDE
-        number = 3 - number
-        bench.proxy.reset(lambda request, at=at: fault if request >= at else None)  # type: ignore[misc]
-        error = bench.deploy(number)
-        made = len(bench.proxy.seen)
-        bench.proxy.reset()
-        bench.check_truth(number)
-        bench.expire_lock()
-        assert error is None or bench.deploy(number) is None
-        bench.check(number)
-        if at > made:
-            assert error is None
-            break
-        if error is None:
+    first = len(fault.name) % STRIDE + 1
+    for run in spoilt_deploys(
+        bench, fault, first=first, stride=STRIDE, onwards=True, recover=bench.expire_lock
+    ):
+        if run.was_spared:
+            assert run.error is None
+        elif run.error is None:
             # Only giving back the lock and forgetting old releases may fail without anybody noticing.
-            assert at >= made - 3
-    assert at > 25
+            assert run.at >= run.made - 3
+    assert run.at > 25
 
 
 KILLED = """
