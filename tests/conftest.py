@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -21,6 +22,12 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _journals_of_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the journals of deploys that tests make away from those of whoever runs them."""
+    os.environ["SIGMAWATCH_JOURNAL"] = str(tmp_path_factory.mktemp("journals"))
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,9 @@ PROGRAM = Path(sys.executable).with_name("sigmawatch")
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment without what would make a command another one."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SIGMAWATCH_")}
-    if cache := os.environ.get("SIGMAWATCH_CACHE"):
-        kept["SIGMAWATCH_CACHE"] = cache
+    for name in ("SIGMAWATCH_CACHE", "SIGMAWATCH_JOURNAL"):
+        if place := os.environ.get(name):
+            kept[name] = place
     return {**kept, **(more or {})}
 
 

@@ -16,7 +16,7 @@ from sigmawatch.config import Environment, dataset_settings, load_configuration
 from sigmawatch.datasets import DatasetSettings
 from sigmawatch.datasets.templates import ELASTICSEARCH
 from sigmawatch.errors import ContentError
-from sigmawatch.pack.layout import builtin_pack
+from sigmawatch.pack.layout import Pack, builtin_pack
 from sigmawatch.render.target import Target
 
 
@@ -125,6 +125,19 @@ def test_rules_are_left_out_where_all_that_they_look_at_is_switched_off(tmp_path
     assert sorted(one.message.split("'")[1] for one in told) == sorted(gone)
     assert all(one.path is not None and one.line for one in told)
     assert all("auth.sshd, which is switched off" in one.message for one in told)
+
+
+def test_a_rule_that_looks_at_no_dataset_in_particular_stays_when_all_are_switched_off(
+    tmp_path: Path,
+) -> None:
+    rule = (
+        "title: T\nname: t\nlevel: low\nlogsource: {product: acme}\ndetection: {s: {a.b: c}, condition: s}\n"
+    )
+    (tmp_path / "soc/rules").mkdir(parents=True)
+    (tmp_path / "soc/rules/t.yml").write_text(rule)
+    off = site(tmp_path, "datasets: {'*': {enabled: false}}\n")
+    found, _ = compile_pack(Pack("soc", tmp_path / "soc"), site=off)
+    assert [plan.rule.title for plan in found.plans] == ["T"]
 
 
 def test_a_rule_that_has_another_dataset_left_stays(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from deploy_targets import PREFIX, Target, pipeline
-from spoilt_deploys import spoilt_deploys
+from spoilt_deploys import Witness, spoilt_deploys
 
 from cluster.fault_proxy import Fault, FaultProxy
 from sigmawatch.artifact import Artifact
@@ -22,6 +22,7 @@ from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.cluster.retry import RetryPolicy
 from sigmawatch.deploy import apply
 from sigmawatch.deploy import plan as make_plan
+from sigmawatch.deploy.journal import Journals
 from sigmawatch.deploy.registry import REGISTRY_INDEX, read_registry
 from sigmawatch.deploy.releases import list_releases, read_release, restored
 from sigmawatch.deploy.status import read_status
@@ -66,19 +67,25 @@ def version(number: int) -> list[Artifact]:
 class Bench:
     """A cluster seen directly and through a proxy that spoils requests."""
 
-    def __init__(self, target: Target, proxy: FaultProxy) -> None:
+    def __init__(self, target: Target, proxy: FaultProxy, folder: Path) -> None:
         self.target = target
+        self.journals = Journals(folder)
         self.proxy = proxy
         settings = ConnectionSettings(proxy.url, timeout=1.0)
         retry = RetryPolicy(attempts=2)
         self.through: Cluster = connect(settings, retry=retry, sleep=lambda seconds: None)
         target.cluster.request("PUT", f"/_ingest/pipeline/{PREFIX}theirs", FOREIGN)
         target.deploy(*version(1))
+        keys = {one.key for number in (1, 2) for one in version(number)}
+        self.witness = Witness(target.cluster, self.journals, keys)
+
+    def version(self, number: int) -> list[Artifact]:
+        return version(number)
 
     def deploy(self, number: int) -> SigmawatchError | None:
         """Deploy through the proxy; what goes wrong is always an error in words."""
         try:
-            apply(self.through, make_plan(self.through, version(number), pack="p"))
+            apply(self.through, make_plan(self.through, version(number), pack="p"), journals=self.journals)
         except SigmawatchError as error:
             return error
         return None
@@ -119,9 +126,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(target: Target) -> Iterator[Bench]:
+def bench(target: Target, tmp_path: Path) -> Iterator[Bench]:
     with FaultProxy(target.cluster.url) as proxy:
-        made = Bench(target, proxy)
+        made = Bench(target, proxy, tmp_path / "journals")
         with made.through:
             yield made
 
@@ -155,14 +162,16 @@ def test_a_cluster_that_is_gone_from_some_request_on_costs_another_run(bench: Be
 
 KILLED = """
 import sys
-from deploy_targets import pipeline
+from pathlib import Path
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.deploy import apply, plan
+from sigmawatch.deploy.journal import Journals
 from test_deploy_faults import version
 
+journals = Journals(Path(sys.argv[2]))
 cluster = connect(ConnectionSettings(sys.argv[1]))
 for line in sys.stdin:
-    apply(cluster, plan(cluster, version(int(line)), pack="p"))
+    apply(cluster, plan(cluster, version(int(line)), pack="p"), journals=journals)
     print("done", flush=True)
 """
 
@@ -170,11 +179,14 @@ for line in sys.stdin:
 class Deployer:
     """A process of its own that deploys, and that can be killed."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, folder: Path) -> None:
         paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent), *sys.path]
         script = f"import sys; sys.path[:0] = {paths!r}\n{KILLED}"
         self.process: Any = subprocess.Popen(
-            [sys.executable, "-c", script, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", script, url, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def deploy(self, number: int) -> bool:
@@ -199,7 +211,8 @@ def test_a_deployer_that_is_killed_at_any_request_is_followed_by_one_that_comple
     while True:
         at += max(3, STRIDE)  # each takes a process of its own
         number = 3 - number
-        deployer = Deployer(bench.proxy.url)
+        assert bench.journals.folder is not None
+        deployer = Deployer(bench.proxy.url, bench.journals.folder)
 
         def kill(request: int, at: int = at, deployer: Deployer = deployer) -> None:
             if request == at and not delivered:
@@ -208,12 +221,14 @@ def test_a_deployer_that_is_killed_at_any_request_is_followed_by_one_that_comple
             if request == at + 1 and delivered:
                 os.kill(deployer.process.pid, signal.SIGKILL)
 
+        bench.witness.look()
         bench.proxy.reset()
         bench.proxy.on_request = kill
         lived = deployer.deploy(number)
         deployer.end()
         bench.proxy.on_request = lambda request: None
         killed += not lived
+        bench.witness.check(version(number))
         bench.expire_lock()
         if not lived:
             bench.check_truth(number)

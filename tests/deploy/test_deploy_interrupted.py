@@ -19,7 +19,7 @@ from sigmawatch.deploy.registry import REGISTRY_INDEX, create_registry, read_reg
 from sigmawatch.errors import ClusterError
 
 if TYPE_CHECKING:
-    from sigmawatch.deploy.applier import ArtifactResult
+    from sigmawatch.deploy.outcome import ArtifactResult
 
 pytestmark = pytest.mark.engine
 

@@ -8,18 +8,20 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from deploy_targets import Target
 from kibana_stand_in import KibanaStandIn
-from spoilt_deploys import spoilt_deploys
+from spoilt_deploys import Witness, spoilt_deploys
 
 from cluster.fault_proxy import Fault, FaultProxy
 from sigmawatch.artifact import Artifact
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.cluster.retry import RetryPolicy
 from sigmawatch.deploy import apply, plan
+from sigmawatch.deploy.journal import Journals
 from sigmawatch.deploy.spaces import placed
 from sigmawatch.errors import SigmawatchError
 
@@ -65,7 +67,7 @@ def version(number: int) -> list[Artifact]:
 class Bench:
     """A cluster, its Kibana, and the way to Kibana through a proxy that spoils requests."""
 
-    def __init__(self, url: str, kibana: KibanaStandIn, proxy: FaultProxy) -> None:
+    def __init__(self, url: str, kibana: KibanaStandIn, proxy: FaultProxy, folder: Path) -> None:
         self.kibana = kibana
         self.proxy = proxy
         settings = ConnectionSettings(url, timeout=1.0)
@@ -76,12 +78,18 @@ class Bench:
         apply(self.direct, plan(self.direct, version(1), pack="p"))
         kibana.rule("changing")["exceptions_list"] = [EXCEPTION]
         kibana.rule("changing")["enabled"] = False
+        keys = {one.key for number in (1, 2) for one in version(number)}
+        self.witness = Witness(self.direct, Journals(folder), keys)
+
+    def version(self, number: int) -> list[Artifact]:
+        return version(number)
 
     def deploy(self, number: int) -> SigmawatchError | None:
         try:
             # What it found out of this Kibana before would not be asked again.
             self.through.__dict__.pop("_kibana", None)
-            apply(self.through, plan(self.through, version(number), pack="p"))
+            planned = plan(self.through, version(number), pack="p")
+            apply(self.through, planned, journals=self.witness.journals)
         except SigmawatchError as error:
             return error
         return None
@@ -106,9 +114,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(target: Target) -> Iterator[Bench]:
+def bench(target: Target, tmp_path: Path) -> Iterator[Bench]:
     with KibanaStandIn() as kibana, FaultProxy(kibana.url) as proxy:
-        made = Bench(target.cluster.url, kibana, proxy)
+        made = Bench(target.cluster.url, kibana, proxy, tmp_path / "journals")
         with made.direct, made.through:
             yield made
 

@@ -26,7 +26,7 @@ from sigmawatch.errors import ClusterError, PartlyApplied, UsageError
 
 if TYPE_CHECKING:
     from sigmawatch.deploy import ApplyResult
-    from sigmawatch.deploy.applier import ArtifactResult
+    from sigmawatch.deploy.outcome import ArtifactResult
 
 
 def go_back(target: Target, to: int | None = None, pack: str = "p") -> ApplyResult:

@@ -22,6 +22,7 @@ from sigmawatch.cli.options import (
 from sigmawatch.cli.terminal import counted, errors, print_problems, progress_bar
 from sigmawatch.deploy import ApplyResult, Origin, Plan, apply, origin_of
 from sigmawatch.deploy import plan as make_plan
+from sigmawatch.deploy.journal import Account, Journals, journals_at
 from sigmawatch.deploy.planner import MAX_DELETES
 from sigmawatch.deploy.proof import NotWorking, prove, samples_of
 from sigmawatch.deploy.registry import read_registry
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from sigmawatch.cluster import Cluster
     from sigmawatch.config import Environment
     from sigmawatch.datasets import Dataset
+    from sigmawatch.deploy import Release
     from sigmawatch.deploy.proof import Failing
     from sigmawatch.deploy.saved import PlanOptions
     from sigmawatch.pack.layout import Pack
@@ -43,8 +45,10 @@ __all__ = [
     "Wanted",
     "carry_out",
     "confirm",
+    "cut_off",
     "deploy_options",
     "deployed_pack",
+    "journal_option",
     "max_deletes_option",
     "message_option",
     "pack_name_option",
@@ -75,6 +79,15 @@ yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask; for scr
 
 message_option = click.option(
     "--message", "-m", default="", help="Why, for the list of releases; e.g. a ticket."
+)
+
+journal_option = click.option(
+    "--journal",
+    "journal_folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="SIGMAWATCH_JOURNAL",
+    help="Folder of this machine's journals of deploys; then it has to work. [default: deploys/ below "
+    "SIGMAWATCH_STATE]",
 )
 
 pack_name_option = click.option(
@@ -250,6 +263,7 @@ def carry_out(
     origin: Origin,
     *,
     word: str,
+    journal_folder: Path | None,
     restores: int | None = None,
     site: Environment | None = None,
 ) -> ApplyResult:
@@ -264,7 +278,29 @@ def carry_out(
             origin=origin,
             restores=restores,
             secrets=secrets,
+            journals=journals_at(journal_folder, _warn),
             on_progress=lambda _, done, total: progress.update(task, completed=done, total=total),
         )
         progress.update(task, total=len(result.results), completed=len(result.results))
+    for account in result.completed:
+        what = "the deploy" if account.release is None else f"release {account.release}"
+        begun = account.begun[:19].replace("T", " ")
+        errors().print(f"Completed {what}, begun {begun}, which was cut off.", markup=False)
     return result
+
+
+def _warn(message: str, hint: str) -> None:
+    errors().print(f"warning: {message}", style="yellow", markup=False)
+    errors().print(f"  {hint}", markup=False)
+
+
+def cut_off(
+    cluster: Cluster, journals: Journals, newest: Iterable[Release | None], pack: str | None = None
+) -> list[Account]:
+    """Return the deploys from this machine that were cut off and that nobody completed since.
+
+    `newest`: the newest release of each pack, as the cluster has it.
+    """
+    found = journals.unfinished(uuid=cluster.info.uuid, pack=pack)
+    latest = {one.pack: one for one in newest if one is not None}
+    return [one for one in found if one.pack not in latest or not one.is_settled_by(latest[one.pack])]

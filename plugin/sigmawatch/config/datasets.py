@@ -243,6 +243,6 @@ def _scope(query: Mapping[str, Any]) -> frozenset[str]:
     filters = query.get("bool", {}).get("filter", ())
     return frozenset(
         name
-        for clause in (filters if isinstance(filters, list) else [filters])
+        for clause in ([filters] if isinstance(filters, dict) else filters)
         for name in clause.get("terms", {}).get("event.dataset", ())
     )

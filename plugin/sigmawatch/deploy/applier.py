@@ -6,17 +6,18 @@ import dataclasses
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sigmawatch import __version__
 from sigmawatch.artifact import Artifact, ArtifactKey, content_hash, secrets_in, with_secrets
 from sigmawatch.cluster import ResponseError
+from sigmawatch.deploy.journal import Journal
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.deploy.lock import DEFAULT_SECONDS, DeployLock
 from sigmawatch.deploy.order import waves
 from sigmawatch.deploy.origin import Origin, whoami
+from sigmawatch.deploy.outcome import ApplyResult, ArtifactResult, DeployIncomplete, ReleaseNotRecorded
 from sigmawatch.deploy.plan import WRITING, Action, Change, Plan
 from sigmawatch.deploy.planner import engine_of
 from sigmawatch.deploy.registry import Entry, create_registry, fingerprint, read_registry, write_registry
@@ -26,16 +27,17 @@ from sigmawatch.deploy.releases import (
     close_release,
     forget_old_releases,
 )
-from sigmawatch.errors import ClusterError, PartlyApplied, UsageError
+from sigmawatch.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sigmawatch.cluster import Cluster
+    from sigmawatch.deploy.journal import Journals
     from sigmawatch.deploy.kind import Body, Kind
     from sigmawatch.deploy.releases import Release
 
-__all__ = ["ApplyResult", "ArtifactResult", "DeployIncomplete", "ReleaseNotRecorded", "apply"]
+__all__ = ["apply"]
 
 WRITERS = 4
 """Requests at a time: writes queue up at the master node anyway."""
@@ -47,72 +49,9 @@ _HOPELESS = frozenset({401, 429, 502, 503, 504})
 _NOT_TRIED = ClusterError("not tried")
 
 
-@dataclass(frozen=True)
-class ArtifactResult:
-    """What became of one change."""
-
-    key: ArtifactKey
-    action: Action
-    ok: bool
-    error: str = ""
-    """Why not."""
-    skipped: bool = False
-    """Not tried, because of something else that failed."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON."""
-        return {
-            "kind": self.key.kind,
-            "id": self.key.id,
-            "action": self.action.value,
-            "ok": self.ok,
-            "error": self.error,
-            "skipped": self.skipped,
-        }
-
-
-@dataclass(frozen=True)
-class ApplyResult:
-    """What became of a plan: a result for each change that had work in it."""
-
-    results: tuple[ArtifactResult, ...]
-    release: int | None = None
-    """Number of the release that this is; None where there was nothing to do."""
-
-    @property
-    def failed(self) -> tuple[ArtifactResult, ...]:
-        """Those that are not as they should be, skipped ones included."""
-        return tuple(result for result in self.results if not result.ok)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON."""
-        return {"release": self.release, "results": [result.to_dict() for result in self.results]}
-
-
-class DeployIncomplete(PartlyApplied):
-    """Some artifacts could not be applied; `result` says which and why."""
-
-    def __init__(self, result: ApplyResult) -> None:
-        self.result = result
-        tried = [one for one in result.failed if not one.skipped]
-        skipped = len(result.failed) - len(tried)
-        lines = [f"{len(tried)} of {len(result.results)} artifacts failed, {skipped} were skipped"]
-        lines += [f"  {one.key}: {one.error}" for one in result.failed[:20]]
-        if len(result.failed) > 20:
-            lines.append(f"  … and {len(result.failed) - 20} more")
-        super().__init__(
-            "\n".join(lines), hint="Correct the cause and deploy again: it continues from there."
-        )
-
-
-class ReleaseNotRecorded(PartlyApplied):
-    """Everything was applied, only its release could not be marked as complete."""
-
-    def __init__(self, number: int, cause: ClusterError) -> None:
-        super().__init__(
-            f"everything is deployed, but release {number} could not be marked as complete: {cause.message}",
-            hint="Deploy again: it writes what is missing.",
-        )
+def _may_have_arrived(error: ClusterError) -> bool:
+    """Return whether a write that failed may be in the cluster all the same: no answer came, or not from who did it."""
+    return not isinstance(error, ResponseError) or error.status >= 500
 
 
 def apply(
@@ -125,39 +64,81 @@ def apply(
     kept_releases: int = KEPT_RELEASES,
     lock_seconds: float = DEFAULT_SECONDS,
     secrets: Mapping[str, object] | None = None,
+    journals: Journals | None = None,
 ) -> ApplyResult:
     """Make a cluster what a plan says, and record it as a release.
 
     `on_progress` is called with each result, the number of results so far and the number there will be.
     `origin`: who deploys what. `restores`: number of the release that the plan goes back to. `kept_releases`: how
-    many of the pack's releases are kept. `secrets`: what bodies need and do not hold, by name.
+    many of the pack's releases are kept. `secrets`: what bodies need and do not hold, by name. `journals`: where this
+    machine keeps its own account of deploys, if it does.
 
     Raises UsageError when the plan was refused or a secret is missing, DeployLocked while somebody else deploys,
     ClusterError when the cluster changed since the plan was made or fails before anything was written,
     DeployIncomplete when some artifacts failed. After an interrupt, what was written is recorded and the lock released.
     """
     plan.require_applicable()
+    unfinished = () if journals is None else journals.unfinished(uuid=cluster.info.uuid, pack=plan.pack)
     if not plan.has_work:
+        if journals is not None and plan.last is not None:
+            journals.settle(unfinished, plan.last.number)
         return ApplyResult(())
     _require_secrets(plan, secrets or {})
+    origin = origin or Origin(by=whoami())
     create_registry(cluster)
     with DeployLock(cluster, seconds=lock_seconds) as lock:
         _require_unmoved(cluster, plan)
-        engine = engine_of(cluster)
-        release = begin_release(cluster, plan, origin or Origin(by=whoami()), engine, restores=restores)
-        run = _Run(cluster, plan, lock, str(release.number), on_progress, secrets or {})
-        try:
-            run.all()
-        except BaseException:
-            # Its bodies and intentions are there; that it was interrupted is only told more kindly this way.
-            with suppress(ClusterError):
-                close_release(cluster, release, run.failures(), interrupted=True)
-            raise
-        result = ApplyResult(tuple(run.results.values()), release.number)
-        _close(cluster, lock, release, result, kept_releases)
+        journal = _journal(cluster, plan, origin, restores, secrets, journals)
+        with journal:
+            release = _begin(cluster, plan, origin, restores, journal)
+            run = _Run(cluster, plan, lock, str(release.number), on_progress, secrets or {}, journal)
+            try:
+                run.all()
+            except BaseException:
+                journal.end("interrupted")
+                # Its bodies and intentions are there; that it was interrupted is only told more kindly this way.
+                with suppress(ClusterError):
+                    close_release(cluster, release, run.failures(), interrupted=True)
+                raise
+            result = ApplyResult(tuple(run.results.values()), release.number)
+            try:
+                _close(cluster, lock, release, result, kept_releases)
+            except ReleaseNotRecorded:
+                journal.end("incomplete")
+                raise
+            journal.end("incomplete" if result.failed else "complete")
     if result.failed:
         raise DeployIncomplete(result)
+    if journals is not None:
+        journals.settle(unfinished, release.number)
+        told = tuple(one for one in unfinished if plan.last is None or not one.is_settled_by(plan.last))
+        result = dataclasses.replace(result, completed=told)
     return result
+
+
+def _journal(
+    cluster: Cluster,
+    plan: Plan,
+    origin: Origin,
+    restores: int | None,
+    secrets: Mapping[str, object] | None,
+    journals: Journals | None,
+) -> Journal:
+    """Begin the journal on this machine's disk; one that keeps nothing where none is wanted."""
+    if journals is None:
+        return Journal()
+    return journals.begin(cluster, plan, origin, restores=restores, secret=(secrets or {}).values())
+
+
+def _begin(cluster: Cluster, plan: Plan, origin: Origin, restores: int | None, journal: Journal) -> Release:
+    """Record in the cluster and in the journal that a plan is about to be applied. Raises ClusterError."""
+    try:
+        release = begin_release(cluster, plan, origin, engine_of(cluster), restores=restores)
+    except ClusterError:
+        journal.end("nothing")
+        raise
+    journal.release(release.number)
+    return release
 
 
 def _require_secrets(plan: Plan, secrets: Mapping[str, object]) -> None:
@@ -230,8 +211,10 @@ class _Run:
         release: str,
         on_progress: Callable[[ArtifactResult, int, int], None] | None,
         secrets: Mapping[str, object],
+        journal: Journal,
     ) -> None:
         self._secrets = secrets
+        self._journal = journal
         self.results: dict[ArtifactKey, ArtifactResult] = {}
         self._cluster = cluster
         self._plan = plan
@@ -352,7 +335,18 @@ class _Run:
             }
             body = kind.mark(change.artifact.body, marks, self._cluster.info)
             bodies.append((change.artifact, with_secrets(body, self._secrets)))
-        return kind.write_batch(self._cluster, bodies)
+        self._journal.begins(change.key for change in batch)
+        errors = kind.write_batch(self._cluster, bodies)
+        self._tell_outcome(batch, errors)
+        return errors
+
+    def _tell_outcome(self, batch: Sequence[Change], errors: Mapping[str, ClusterError]) -> None:
+        failed = [(one.key, errors[one.key.id]) for one in batch if one.key.id in errors]
+        self._journal.outcome(
+            written=[change.key for change in batch if change.key.id not in errors],
+            refused=[(key, error.message) for key, error in failed if not _may_have_arrived(error)],
+            unknown=[(key, error.message) for key, error in failed if _may_have_arrived(error)],
+        )
 
     def _take(
         self,
@@ -401,8 +395,8 @@ class _Run:
                 if change.key in written:
                     if change.key in live:
                         entries.append(self._entry(change, live[change.key]))
-                elif error is not None and not isinstance(error, ResponseError):
-                    continue  # no answer came, so it may have been written: the intention stays
+                elif error is not None and _may_have_arrived(error):
+                    continue  # the intention stays, and the next run looks for itself
                 elif before is not None:
                     entries.append(before)
                 else:
@@ -438,7 +432,7 @@ class _Run:
                     continue
                 try:
                     if change.action is Action.DELETE:
-                        all_kinds()[change.key.kind].delete(self._cluster, change.key.id)
+                        self._delete(change)
                 except ClusterError as error:
                     self._give_up(error)
                     self._note(change, error=error.message)
@@ -448,6 +442,15 @@ class _Run:
         finally:
             if gone:
                 write_registry(self._cluster, (), gone)
+
+    def _delete(self, change: Change) -> None:
+        self._journal.begins([change.key])
+        try:
+            all_kinds()[change.key.kind].delete(self._cluster, change.key.id)
+        except ClusterError as error:
+            self._tell_outcome([change], {change.key.id: error})
+            raise
+        self._tell_outcome([change], {})
 
     def _entry(self, change: Change, live_hash: str) -> Entry:
         assert change.artifact is not None

@@ -17,11 +17,19 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from sigmawatch.artifact import ArtifactKey
+    from sigmawatch.deploy.journal import Account
     from sigmawatch.deploy.plan import Change, Plan
     from sigmawatch.deploy.releases import Release
     from sigmawatch.run.history import History
 
-__all__ = ["release_line", "render_history", "render_plan", "render_release", "render_releases"]
+__all__ = [
+    "release_line",
+    "render_cut_off",
+    "render_history",
+    "render_plan",
+    "render_release",
+    "render_releases",
+]
 
 _SIGNS = {
     Action.CREATE: ("+", "create", "green"),
@@ -148,6 +156,35 @@ def render_releases(releases: Sequence[Release]) -> RenderableType:
             Text(one.origin.message),
         )
     return table
+
+
+_CUT_OFF = {"": "was cut off", "interrupted": "was interrupted", "incomplete": "is not complete"}
+
+
+def render_cut_off(account: Account, most: int = 20) -> RenderableType:
+    """Return what this machine's journal says of a deploy that did not come to its end, and what to do about it."""
+    what = "A deploy" if account.release is None else f"Release {account.release}"
+    head = f"{what} of pack {account.pack} from this machine {_CUT_OFF.get(account.ended, account.ended)}"
+    lines = [
+        Text(head, style="bold yellow"),
+        Text(f"  begun {_moment(account.begun)}, last noted {_moment(account.last)}, by {account.by}"),
+        Text(
+            f"  {len(account.written)} written, {len(account.in_flight)} in flight (the cluster may have them or "
+            f"not), {len(account.refused)} refused, {len(account.not_begun)} not begun"
+        ),
+    ]
+    told = [
+        *(("?", "in flight", key, "") for key in account.in_flight),
+        *(("x", "refused", key, f"  ({why})") for key, why in account.refused),
+        *(("-", "not begun", key, "") for key in account.not_begun),
+    ]
+    lines += [Text(f"  {sign} {word} {key}{why}") for sign, word, key, why in told[:most]]
+    if len(told) > most:
+        lines.append(Text(f"  … and {len(told) - most} more"))
+    if account.damaged:
+        lines.append(Text(f"  {account.damaged} lines of the journal cannot be read", style="yellow"))
+    lines += [Text(f"  {account.next_step}"), Text(f"  Journal: {account.path}")]
+    return Group(*lines)
 
 
 def render_release(release: Release, differences: Mapping[ArtifactKey, str]) -> RenderableType:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sigmawatch.artifact import Artifact, ArtifactKey
     from sigmawatch.cluster import Cluster
     from sigmawatch.datasets import Dataset
-    from sigmawatch.deploy.applier import ApplyResult
+    from sigmawatch.deploy.outcome import ApplyResult
     from sigmawatch.deploy.plan import Plan
 
 __all__ = ["Failing", "NotWorking", "prove", "samples_of"]

@@ -13,6 +13,7 @@ from sigmawatch.cli.deploying import (
     carry_out,
     confirm,
     deploy_options,
+    journal_option,
     message_option,
     planned,
     require_working,
@@ -48,6 +49,7 @@ EXIT_PARTLY = 4
 )
 @verify_option
 @message_option
+@journal_option
 @yes_option
 @format_option("text", "json")
 def command(
@@ -62,6 +64,7 @@ def command(
     plan_file: Path | None,
     verify: bool,
     message: str,
+    journal_folder: Path | None,
     yes: bool,
     output_format: str,
     config_path: Path | None,
@@ -111,7 +114,9 @@ def command(
         confirm(plan, yes=yes)
         try:
             origin_told = replace(origin, message=message)
-            result = carry_out(cluster, plan, origin_told, word="Deploying", site=what.site)
+            result = carry_out(
+                cluster, plan, origin_told, word="Deploying", journal_folder=journal_folder, site=what.site
+            )
         except DeployIncomplete as incomplete:
             if output_format == "json":
                 print_json({"target": origin.target, **incomplete.result.to_dict()})

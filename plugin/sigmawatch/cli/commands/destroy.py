@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,7 @@ from sigmawatch.cli.deploying import (
     carry_out,
     confirm,
     deployed_pack,
+    journal_option,
     message_option,
     pack_name_option,
     yes_option,
@@ -19,6 +20,9 @@ from sigmawatch.cli.options import cluster_options, format_option, open_cluster
 from sigmawatch.cli.terminal import errors, print_json, results
 from sigmawatch.deploy import DeployIncomplete, Origin, removal_plan, render_plan
 from sigmawatch.deploy.origin import whoami
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["command"]
 
@@ -30,12 +34,14 @@ __all__ = ["command"]
     "--delete-data", is_flag=True, help="Delete its data streams and indices, too, with their documents."
 )
 @message_option
+@journal_option
 @yes_option
 @format_option("text", "json")
 def command(
     pack_name: str | None,
     delete_data: bool,
     message: str,
+    journal_folder: Path | None,
     yes: bool,
     output_format: str,
     **connection: Any,
@@ -58,7 +64,7 @@ def command(
         confirm(plan, yes=yes)
         origin = Origin(by=whoami(), message=message)
         try:
-            result = carry_out(cluster, plan, origin, word="Removing")
+            result = carry_out(cluster, plan, origin, word="Removing", journal_folder=journal_folder)
         except DeployIncomplete as incomplete:
             if output_format == "json":
                 print_json({"pack": pack, **incomplete.result.to_dict()})

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sigmawatch.cli.deploying import deployed_pack, pack_name_option
+from sigmawatch.cli.deploying import cut_off, deployed_pack, journal_option, pack_name_option
 from sigmawatch.cli.options import cluster_options, format_option, open_cluster
-from sigmawatch.cli.terminal import print_json, results
+from sigmawatch.cli.terminal import errors, print_json, results
 from sigmawatch.deploy.compare import unified_diff
+from sigmawatch.deploy.journal import journals_at
 from sigmawatch.deploy.present import render_release, render_releases
 from sigmawatch.deploy.releases import bodies_of, list_releases, read_release
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sigmawatch.artifact import ArtifactKey
     from sigmawatch.cluster import Cluster
     from sigmawatch.deploy.releases import Release
@@ -36,8 +39,9 @@ def command() -> None:
 @command.command(name="list")
 @cluster_options
 @pack_name_option
+@journal_option
 @format_option("text", "json")
-def list_(pack_name: str | None, output_format: str, **connection: Any) -> None:
+def list_(pack_name: str | None, journal_folder: Path | None, output_format: str, **connection: Any) -> None:
     """List releases, the newest first.
 
     \b
@@ -47,12 +51,22 @@ def list_(pack_name: str | None, output_format: str, **connection: Any) -> None:
     with open_cluster(**connection) as cluster:
         pack = None if pack_name is None else deployed_pack(cluster, pack_name)
         found = list_releases(cluster, pack)
+        newest = {one.pack: one for one in reversed(found)}
+        unfinished = cut_off(cluster, journals_at(journal_folder), newest.values(), pack)
     if output_format == "json":
-        print_json({"releases": [one.to_dict() for one in found]})
+        told = [one.to_dict() for one in unfinished]
+        print_json({"releases": [one.to_dict() for one in found], "cut_off": told})
     elif found:
         results().print(render_releases(found))
     else:
         results().print("Nothing was deployed yet.")
+    if unfinished and output_format == "text":
+        errors().print(
+            f"A deploy of pack {unfinished[0].pack} from this machine was cut off; `sigmawatch status` tells how far "
+            "it came.",
+            style="yellow",
+            markup=False,
+        )
 
 
 @command.command()

@@ -11,6 +11,7 @@ from sigmawatch.cli.deploying import (
     carry_out,
     confirm,
     deployed_pack,
+    journal_option,
     max_deletes_option,
     message_option,
     pack_name_option,
@@ -28,6 +29,8 @@ from sigmawatch.deploy.releases import list_releases, read_release, release_befo
 from sigmawatch.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sigmawatch.cluster import Cluster
 
 __all__ = ["command"]
@@ -43,6 +46,7 @@ __all__ = ["command"]
 @max_deletes_option
 @verify_option
 @message_option
+@journal_option
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @yes_option
 @format_option("text", "json")
@@ -53,6 +57,7 @@ def command(
     max_deletes: int,
     verify: bool,
     message: str,
+    journal_folder: Path | None,
     dry_run: bool,
     yes: bool,
     output_format: str,
@@ -88,7 +93,13 @@ def command(
         origin = replace(release.origin, by=whoami(), message=message)
         try:
             result = carry_out(
-                cluster, plan, origin, word="Rolling back", restores=release.content, site=site
+                cluster,
+                plan,
+                origin,
+                word="Rolling back",
+                journal_folder=journal_folder,
+                restores=release.content,
+                site=site,
             )
         except DeployIncomplete as incomplete:
             if output_format == "json":

@@ -10,17 +10,23 @@ from rich.table import Table
 from rich.text import Text
 
 from sigmawatch.artifact import SHARED_OWNER
-from sigmawatch.cli.deploying import deployed_pack, pack_name_option
+from sigmawatch.cli.deploying import cut_off, deployed_pack, journal_option, pack_name_option
 from sigmawatch.cli.options import cluster_options, format_option, open_cluster
 from sigmawatch.cli.terminal import counted, print_json, results
-from sigmawatch.deploy.present import release_line
+from sigmawatch.deploy.journal import journals_at
+from sigmawatch.deploy.present import release_line, render_cut_off
 from sigmawatch.deploy.status import read_status
+from sigmawatch.errors import ClusterError
 from sigmawatch.retention.report import read_holdings
 from sigmawatch.run.health import HOURS, read_health
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from rich.console import Console
 
+    from sigmawatch.deploy.journal import Account
     from sigmawatch.deploy.status import PackStatus, Status
     from sigmawatch.retention.report import Holding
     from sigmawatch.run.health import Health
@@ -35,32 +41,61 @@ MOST = 50
 @click.command()
 @cluster_options
 @pack_name_option
+@journal_option
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 3 when something is not as deployed.")
 @format_option("text", "json")
-def command(pack_name: str | None, detailed_exitcode: bool, output_format: str, **connection: Any) -> None:
+def command(
+    pack_name: str | None,
+    journal_folder: Path | None,
+    detailed_exitcode: bool,
+    output_format: str,
+    **connection: Any,
+) -> None:
     """Show what is deployed, and whether it works.
 
     Shows what somebody changed or removed since, what detections left in the last hours, and how long everything is
     kept. Needs no pack:
     everything is compared with what the cluster's own records say was deployed.
 
+    A deploy from this machine that was cut off is told of, also while the cluster does not answer: what was written,
+    what was in flight, what was not begun, and what completes it.
+
     \b
     Example:
       sigmawatch status --url https://es.example.com:9200
     """
+    journals = journals_at(journal_folder)
     with open_cluster(**connection) as cluster:
-        pack = None if pack_name is None else deployed_pack(cluster, pack_name)
-        status = read_status(cluster, pack=pack)
-        health = read_health(cluster)
-        holdings = read_holdings(cluster)
+        try:
+            pack = None if pack_name is None else deployed_pack(cluster, pack_name)
+            status = read_status(cluster, pack=pack)
+            unfinished = cut_off(cluster, journals, (one.release for one in status.packs), pack)
+            health = read_health(cluster)
+            holdings = read_holdings(cluster)
+        except ClusterError as error:
+            # Then this machine's own journals are all there is to know.
+            _tell_of_journals(journals.unfinished(urls=cluster.settings.urls), output_format, error)
+            raise
     if output_format == "json":
         kept = [one.to_dict() for one in holdings]
-        print_json({**status.to_dict(), "health": health.to_dict(), "retention": kept})
+        told = [one.to_dict() for one in unfinished]
+        print_json({**status.to_dict(), "cut_off": told, "health": health.to_dict(), "retention": kept})
     else:
         _print(results(), status, health)
         _print_holdings(results(), holdings)
+        for account in unfinished:
+            results().print()
+            results().print(render_cut_off(account))
     if detailed_exitcode and not status.in_place:
         sys.exit(EXIT_DRIFTED)
+
+
+def _tell_of_journals(accounts: Sequence[Account], output_format: str, error: ClusterError) -> None:
+    if output_format == "json":
+        print_json({"error": error.message, "cut_off": [one.to_dict() for one in accounts]})
+        return
+    for account in accounts:
+        results().print(render_cut_off(account))
 
 
 def _print(console: Console, status: Status, health: Health) -> None:
