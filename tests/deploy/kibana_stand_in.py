@@ -5,7 +5,7 @@ documentation say (a change without `kbn-xsrf`, unknown query parameters, rules 
 type, an export of objects that do not exist, objects that are newer than it is, references to nothing), and goes further
 in one point: keys that it does not know are refused, where Kibana ignores some of them. It adds what Kibana adds, answers
 200 to an import that failed, leaves out everything of an import of which something is missing, gives a new id to an object
-whose id another space has, and replaces a rule as a whole.
+whose id another space has, and replaces a rule as a whole, except for whether it is enabled where that is not said.
 """
 
 from __future__ import annotations
@@ -110,6 +110,8 @@ class KibanaStandIn(Served):
     """By type and id, for all spaces."""
     rules: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     """By space and server's id."""
+    snoozed: dict[str, Any] = field(default_factory=dict)
+    """By server's id, how people silenced a rule: no part of it, and gone with it."""
     requests: list[str] = field(default_factory=list)
     login: str = ""
     """The header `authorization` that is wanted, where one is."""
@@ -339,6 +341,7 @@ class KibanaStandIn(Served):
         if method == "GET":
             return self.rules[key]
         if method == "DELETE":
+            self.snoozed.pop(key[1], None)
             return self.rules.pop(key)
         self.rules[key] = self._rule(body, self.rules[key])
         return self.rules[key]
@@ -346,6 +349,9 @@ class KibanaStandIn(Served):
     def _rule(self, body: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
         made = {**copy.deepcopy(_RULE_DEFAULTS), **body}
         made.setdefault("rule_id", str(uuid.uuid4()))
+        made["actions"] = [{"uuid": str(uuid.uuid4()), **one} for one in made["actions"]]
+        if before is not None:
+            made["enabled"] = body.get("enabled", before["enabled"])
         return made | {
             "id": before["id"] if before else str(uuid.uuid4()),
             "revision": before["revision"] + 1 if before else 0,

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,11 @@ from sigmawatch.artifact import Artifact
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.deploy import DeployIncomplete, apply, removal_plan
 from sigmawatch.deploy import plan as make_plan
+from sigmawatch.deploy.origin import Origin
 from sigmawatch.deploy.releases import read_release, restored
+from sigmawatch.deploy.saved import PlanOptions, load_plan, plan_document, save_plan
 from sigmawatch.deploy.spaces import placed
+from sigmawatch.deploy.status import read_status
 from sigmawatch.errors import ClusterError, TargetUnavailable
 from sigmawatch.render.target import Target as Executor
 
@@ -278,20 +282,216 @@ def test_a_rule_is_created_updated_restored_and_deleted(site: Site) -> None:
     assert site.kibana.rules == {}
 
 
-def test_what_analysts_set_survives_updates_and_is_no_drift(site: Site) -> None:
+EXCEPTIONS = [{"id": "e", "list_id": "l", "type": "rule_default", "namespace_type": "single"}]
+ACTION = {
+    "id": "slack",
+    "group": "default",
+    "action_type_id": ".slack",
+    "params": {"message": "Look"},
+    "uuid": "u",
+}
+
+THEIRS: dict[str, dict[str, Any]] = {
+    "switched off": {"enabled": False},
+    "exceptions": {"exceptions_list": EXCEPTIONS},
+    "actions": {"actions": [ACTION]},
+    "response actions": {"response_actions": [{"action_type_id": ".osquery", "params": {"query": "x"}}]},
+    "a note": {"note": "Ask the host's owner first"},
+    "fields to look at": {"investigation_fields": {"field_names": ["user.name"]}},
+    "a setup guide": {"setup": "Switch on auditing"},
+    "a suppression": {"alert_suppression": {"group_by": ["host.name"], "duration": {"value": 1, "unit": "h"}}},
+    "a timeline": {"timeline_id": "t", "timeline_title": "T"},
+    "weights by a field": {"severity_mapping": [{"field": "a", "operator": "equals", "value": "b", "severity": "low"}]},
+    "of a later version": {"namespace": "soc"},
+}  # fmt: skip
+"""What analysts set on rules, each by itself."""
+
+
+@pytest.mark.parametrize("what", THEIRS)
+def test_what_analysts_set_survives_updates_and_rollbacks_and_is_no_drift(site: Site, what: str) -> None:
+    theirs = THEIRS[what]
     site.deploy(rule())
-    theirs = {
-        "enabled": False,
-        "exceptions_list": [{"id": "e", "list_id": "l", "type": "rule_default", "namespace_type": "single"}],
-        "actions": [{"id": "slack", "group": "default", "action_type_id": ".slack", "params": {}}],
-    }
     site.kibana.rule("r1").update(theirs)
     site.kibana.rule("r1")["meta"] = {"from": "7m", "kibana_siem_app_url": "https://k/app/security"}
     assert site.actions(rule()) == ["unchanged"]
+    assert read_status(site.target.cluster).in_place
+
     site.deploy(rule(severity="low"))
     found = site.kibana.rule("r1")
     assert found["severity"] == "low"
     assert {name: found[name] for name in theirs} == theirs
+    assert found["meta"]["from"] == "7m"
+
+    cluster = site.target.cluster
+    apply(cluster, make_plan(cluster, restored(cluster, read_release(cluster, 1)), pack="p"), restores=1)
+    found = site.kibana.rule("r1")
+    assert found["severity"] == "high"
+    assert {name: found[name] for name in theirs} == theirs
+    assert site.actions(rule()) == ["unchanged"]
+
+
+def test_a_snooze_survives_because_the_rule_is_never_made_anew(site: Site) -> None:
+    site.deploy(rule())
+    snooze = {"mute_all": True, "snooze_schedule": [{"duration": 86_400_000}]}
+    site.kibana.snoozed[site.kibana.rule("r1")["id"]] = snooze
+    site.kibana.rule("r1")["actions"] = [ACTION]
+    site.deploy(rule(severity="low"))
+    site.deploy(rule("r2"))  # r1 leaves the pack
+    site.deploy(rule(), rule("r2"))
+    assert site.kibana.snoozed == {site.kibana.rule("r1")["id"]: snooze}
+
+
+def test_a_note_is_the_packs_until_analysts_change_it(site: Site) -> None:
+    site.deploy(rule(note="Call the owner"))
+    plan = site.target.plan(*site.placed(rule(note="Call the owner at once")), pack="p")
+    assert '+  "note": "Call the owner at once"' in plan.changes[0].diff
+    site.deploy(rule(note="Call the owner at once"))
+    assert site.kibana.rule("r1")["note"] == "Call the owner at once"
+
+    site.kibana.rule("r1")["note"] = "Call Bob"
+    assert site.actions(rule(note="Call the owner at once")) == ["unchanged"]
+    (change,) = site.target.plan(*site.placed(rule(note="Nobody", severity="low")), pack="p").changes
+    assert (change.action.value, change.reason) == ("update", "left as it was changed outside: note")
+    assert "note" not in change.diff
+    site.deploy(rule(note="Nobody", severity="low"))
+    assert site.kibana.rule("r1")["note"] == "Call Bob"
+    assert site.actions(rule(note="Nobody", severity="low")) == ["unchanged"]
+
+    del site.kibana.rule("r1")["note"]  # they want none
+    site.deploy(rule(note="Nobody", severity="high"))
+    assert "note" not in site.kibana.rule("r1")
+
+
+def test_a_note_that_the_pack_drops_goes_unless_analysts_changed_it(site: Site) -> None:
+    site.deploy(rule(note="Old"), rule("r2", note="Old"))
+    site.kibana.rule("r2")["note"] = "Mine"
+    assert site.actions(rule(), rule("r2")) == ["update", "update"]
+    site.deploy(rule(), rule("r2"))
+    assert "note" not in site.kibana.rule("r1")
+    assert site.kibana.rule("r2")["note"] == "Mine"
+
+
+def test_tags_lists_and_actions_of_both_stand_side_by_side(site: Site) -> None:
+    ours = {"id": "soar", "group": "default", "action_type_id": ".webhook", "params": {"body": "{}"}}
+    shared = {"id": "s", "list_id": "shared", "type": "detection", "namespace_type": "agnostic"}
+    site.deploy(rule(actions=[ours], exceptions_list=[shared]))
+    live = site.kibana.rule("r1")
+    live["tags"].append("reviewed")
+    live["actions"].append(ACTION)
+    live["exceptions_list"] += EXCEPTIONS
+    same = rule(actions=[ours], exceptions_list=[shared])
+    assert site.actions(same) == ["unchanged"]
+
+    site.deploy(rule(tags=["attack.t1110"]))  # ours go, theirs stay
+    live = site.kibana.rule("r1")
+    assert live["tags"] == ["attack.t1110", "managed-by:sigmawatch", "sigmawatch-pack:p", "reviewed"]
+    assert live["actions"] == [ACTION]
+    assert live["exceptions_list"] == EXCEPTIONS
+    assert site.actions(rule(tags=["attack.t1110"])) == ["unchanged"]
+
+    site.deploy(same)
+    assert [one["id"] for one in site.kibana.rule("r1")["actions"]] == ["soar", "slack"]
+    site.kibana.rule("r1")["actions"] = [ACTION]  # somebody took ours away: that is drift
+    (change,) = site.target.plan(*site.placed(same), pack="p").changes
+    assert change.action.value == "drifted"
+    assert '"id": "soar"' in change.diff
+    assert "slack" not in change.diff
+
+
+def test_what_decides_about_what_is_found_is_ours(site: Site) -> None:
+    site.deploy(rule())
+    site.kibana.rule("r1").update(data_view_id="dv", index=[])
+    (change,) = site.target.plan(*site.placed(rule()), pack="p").changes
+    assert change.action.value == "drifted"
+    assert '-  "data_view_id": "dv"' in change.diff
+    site.deploy(rule())
+    assert "data_view_id" not in site.kibana.rule("r1")
+
+
+def test_a_rule_with_work_of_analysts_is_switched_off_when_it_leaves_and_on_when_it_returns(
+    site: Site,
+) -> None:
+    site.deploy(rule(note="Ours"), rule("untouched"))
+    site.kibana.rule("r1").update(exceptions_list=EXCEPTIONS, actions=[ACTION])
+    made = site.kibana.rule("r1")["id"]
+    others = rule("other")
+
+    changes = {change.key.id: change for change in site.target.plan(*site.placed(others), pack="p").changes}
+    assert changes["default/untouched"].action.value == "delete"
+    leaving = changes["default/r1"]
+    assert leaving.action.value == "update"
+    assert leaving.reason == (
+        "no longer in the pack; switched off, and kept for what analysts set: exceptions, actions"
+    )
+    site.deploy(others)
+    kept = site.kibana.rule("r1")
+    assert (kept["id"], kept["enabled"], kept["note"]) == (made, False, "Ours")
+    assert "sigmawatch-retired" in kept["tags"]
+    assert kept["exceptions_list"] == EXCEPTIONS
+    again = {one.key.id: one for one in site.target.plan(*site.placed(others), pack="p").changes}
+    assert again["default/r1"].action.value == "unchanged"
+    assert not site.target.plan(*site.placed(others), pack="p").has_work
+    assert read_status(site.target.cluster).in_place
+
+    site.deploy(others, rule(note="Ours"))
+    back = site.kibana.rule("r1")
+    assert (back["id"], back["enabled"], back["actions"]) == (made, True, [ACTION])
+    assert "sigmawatch-retired" not in back["tags"]
+
+    site.deploy(others)
+    site.kibana.rule("r1").update(exceptions_list=[], actions=[])  # nothing of theirs is left
+    assert sorted(site.actions(others)) == ["delete", "unchanged"]
+
+
+def test_a_rule_that_analysts_switched_off_stays_off_when_it_leaves_and_returns(site: Site) -> None:
+    site.deploy(rule(), rule("other"))
+    site.kibana.rule("r1")["enabled"] = False
+    plan = site.target.plan(*site.placed(rule("other")), pack="p")
+    (kept,) = [change for change in plan.changes if change.key.id == "default/r1"]
+    assert (kept.action.value, kept.reason) == (
+        "unchanged",
+        "no longer in the pack; kept, switched off by analysts",
+    )
+    site.deploy(rule("other", severity="low"))
+    site.deploy(rule(severity="critical"), rule("other"))
+    found = site.kibana.rule("r1")
+    assert (found["enabled"], found["severity"]) == (False, "critical")
+
+
+def test_a_rollback_brings_a_rule_back_with_what_analysts_set(site: Site) -> None:
+    site.deploy(rule(), rule("other"))
+    site.kibana.rule("r1")["exceptions_list"] = EXCEPTIONS
+    made = site.kibana.rule("r1")["id"]
+    site.deploy(rule("other"))
+    cluster = site.target.cluster
+    apply(cluster, make_plan(cluster, restored(cluster, read_release(cluster, 1)), pack="p"), restores=1)
+    found = site.kibana.rule("r1")
+    assert (found["id"], found["enabled"], found["exceptions_list"]) == (made, True, EXCEPTIONS)
+
+
+def test_when_the_whole_pack_goes_it_is_told_what_goes_with_it(site: Site) -> None:
+    site.deploy(rule())
+    site.kibana.rule("r1")["exceptions_list"] = EXCEPTIONS
+    (change,) = removal_plan(site.target.cluster, pack="p").changes
+    assert (change.action.value, change.reason) == (
+        "delete",
+        "the pack goes; with what was set there: exceptions",
+    )
+    site.destroy()
+    assert site.kibana.rules == {}
+
+
+def test_a_plan_in_a_file_switches_off_what_it_said(site: Site, tmp_path: Path) -> None:
+    site.deploy(rule(), rule("other"))
+    site.kibana.rule("r1")["exceptions_list"] = EXCEPTIONS
+    cluster = site.target.cluster
+    made = make_plan(cluster, site.placed(rule("other")), pack="p")
+    document = plan_document(
+        made, cluster_uuid=cluster.info.uuid, options=PlanOptions(), origin=Origin(by="test")
+    )
+    save_plan(tmp_path / "plan.json", document)
+    apply(cluster, load_plan(tmp_path / "plan.json").planned_again(cluster))
+    assert site.kibana.rule("r1")["enabled"] is False
 
 
 def test_a_rule_that_somebody_made_is_refused(site: Site) -> None:

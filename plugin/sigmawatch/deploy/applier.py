@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sigmawatch import __version__
 from sigmawatch.artifact import Artifact, ArtifactKey, content_hash, secrets_in, with_secrets
@@ -169,20 +169,32 @@ def _require_unmoved(cluster: Cluster, plan: Plan) -> None:
         for change in plan.changes
         if change.is_change
         and change.key.kind in live
-        and _moved(change, kinds[change.key.kind], live[change.key.kind].get(change.key.id))
+        and _moved(plan, change, kinds[change.key.kind], live[change.key.kind].get(change.key.id))
     ]
     if moved:
         shown = ", ".join(map(str, moved[:5])) + (f" and {len(moved) - 5} more" if len(moved) > 5 else "")
         raise ClusterError(f"changed by somebody else since this plan was made: {shown}", hint=again)
 
 
-def _moved(change: Change, kind: Kind, body: Body | None) -> bool:
+def _moved(plan: Plan, change: Change, kind: Kind, body: Body | None) -> bool:
     """Return whether an artifact is neither as it was when planned nor already as it shall be."""
     if body is None:
         return bool(change.live_hash) and change.after is not None
-    live_hash = content_hash(kind.normalise(body))
+    wanted = change.artifact.body if change.artifact is not None else {}
+    sent = _claims(plan, change)
+    if content_hash(kind.ours(body, kind.claims(wanted).union(sent))) == change.live_hash:
+        return False
+    if change.artifact is None:
+        return True
     # As it shall be: the last request of a deployer that was killed arrived after we had looked.
-    return live_hash != change.live_hash and (change.after is None or live_hash != content_hash(change.after))
+    before, after = kind.compared(body, wanted, sent)
+    return content_hash(before) != content_hash(after)
+
+
+def _claims(plan: Plan, change: Change) -> tuple[str, ...]:
+    """Return what of an artifact was ours when the plan was made."""
+    entry = plan.registry.get(change.key)
+    return entry.claims if entry is not None else ()
 
 
 def _close(
@@ -334,6 +346,7 @@ class _Run:
                 "hash": change.sent_hash,
             }
             body = kind.mark(change.artifact.body, marks, self._cluster.info)
+            body = kind.told(body, _claims(self._plan, change))
             bodies.append((change.artifact, with_secrets(body, self._secrets)))
         self._journal.begins(change.key for change in batch)
         errors = kind.write_batch(self._cluster, bodies)
@@ -411,14 +424,17 @@ class _Run:
 
     def _read_back(self, written: Iterable[Change]) -> dict[ArtifactKey, str]:
         """Return the hashes of what the server made of our bodies, with one reading for each kind."""
-        ids: dict[str, list[str]] = {}
+        sent: dict[str, dict[str, Mapping[str, Any]]] = {}
         for change in written:
-            ids.setdefault(change.key.kind, []).append(change.key.id)
-        return {
-            ArtifactKey(kind, artifact_id): content_hash(all_kinds()[kind].normalise(body))
-            for kind, wanted in ids.items()
-            for artifact_id, body in all_kinds()[kind].read_all(self._cluster, wanted).items()
-        }
+            assert change.artifact is not None
+            sent.setdefault(change.key.kind, {})[change.key.id] = change.artifact.body
+        found: dict[ArtifactKey, str] = {}
+        for name, bodies in sent.items():
+            kind = all_kinds()[name]
+            for artifact_id, live in kind.read_all(self._cluster, bodies).items():
+                mine = kind.ours(live, kind.claims(bodies[artifact_id]))
+                found[ArtifactKey(name, artifact_id)] = content_hash(mine)
+        return found
 
     def _remove(self, changes: Sequence[Change]) -> None:
         failed = any(not result.ok for result in self.results.values())
@@ -467,6 +483,7 @@ class _Run:
             release=self._release,
             seed=change.artifact.seed,
             found=before.found if before is not None else change.action in {Action.RECORD, Action.ADOPT},
+            claims=tuple(sorted(all_kinds()[change.key.kind].claims(change.artifact.body))),
         )
 
     def _intention(self, change: Change) -> Entry:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sigmawatch.artifact import Artifact, ArtifactKey
     from sigmawatch.cluster import Cluster, ClusterInfo
 
-__all__ = ["Body", "Kind", "Trial"]
+__all__ = ["Body", "Kind", "Retirement", "Trial"]
 
 Body = dict[str, Any]
 
@@ -27,6 +27,17 @@ class Trial:
     """Why it does not work, or why it could not be tried."""
     allowed: bool = True
     """False: our login may not try it, which says nothing about the artifact."""
+
+
+@dataclass(frozen=True)
+class Retirement:
+    """What becomes of an artifact that leaves its pack and that others put work into."""
+
+    body: Body | None
+    """What it shall be, without marks; None: it stays as it is."""
+    reason: str
+    lost: str = ""
+    """What is lost when it is deleted all the same, because the whole pack goes."""
 
 
 class Kind(ABC):
@@ -103,6 +114,35 @@ class Kind(ABC):
         """Return the marks that `mark` put into a body; empty where there are none."""
         del body
         return {}
+
+    def claims(self, body: Mapping[str, Any]) -> frozenset[str]:
+        """Return what becomes ours by sending a body, where people work on the same one; here: nothing to remember."""
+        del body
+        return frozenset()
+
+    def ours(self, live: Mapping[str, Any], claims: Collection[str]) -> Body:
+        """Return what of a live body is ours, normalised: its change is drift. Here: all of it.
+
+        `claims`: what was sent, as `claims` said of it.
+        """
+        del claims
+        return self.normalise(live)
+
+    def compared(
+        self, live: Mapping[str, Any], wanted: Mapping[str, Any], claims: Collection[str]
+    ) -> tuple[Body, Body]:
+        """Return a live body and a wanted one as they compare, without what others keep of the live one."""
+        return self.ours(live, claims), self.normalise(wanted)
+
+    def told(self, body: Mapping[str, Any], claims: Collection[str]) -> Body:
+        """Return a body that tells `write` what of the live one was ours until now, where that matters."""
+        del claims
+        return dict(body)
+
+    def retirement(self, live: Mapping[str, Any], claims: Collection[str]) -> Retirement | None:
+        """Return what becomes of one that leaves its pack; None: it is deleted."""
+        del live, claims
+        return None
 
     def prove(
         self,

@@ -62,7 +62,7 @@ class Change:
     sent_hash: str = ""
     """Hash of the artifact's body."""
     live_hash: str = ""
-    """Hash of `before`; empty when it is absent."""
+    """Hash of what is ours of the live body; empty when it is absent."""
 
     @property
     def is_change(self) -> bool:

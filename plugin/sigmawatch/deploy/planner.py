@@ -89,7 +89,14 @@ def plan(
     reasons = {entry.key: spared(entry.key, kinds[entry.kind]) for entry in gone} if spared else {}
     changes += _removals(cluster, planner, [entry for entry in gone if not reasons.get(entry.key)])
     changes += [
-        replace(planner.removal(entry), action=Action.UNCHANGED, reason=reasons[entry.key])
+        replace(
+            planner.removal(entry),
+            action=Action.UNCHANGED,
+            reason=reasons[entry.key],
+            artifact=None,
+            after=None,
+            sent_hash="",
+        )
         for entry in gone
         if reasons.get(entry.key)
     ]
@@ -243,16 +250,22 @@ class _Planner:
         """Decide about an artifact of the bundle."""
         kind = all_kinds()[artifact.kind]
         live = self._live[artifact.kind].get(artifact.id)
-        before = None if live is None else kind.normalise(live)
-        after = kind.normalise(artifact.body)
+        entry = self._registry.get(artifact.key)
         sent_hash = content_hash(artifact.body)
-        live_hash = "" if before is None else content_hash(before)
-        if live is None or before is None:
-            entry = self._registry.get(artifact.key)
+        before: Body | None
+        if live is None:
+            before, after, live_hash = None, kind.normalise(artifact.body), ""
             was_there = entry is not None and bool(entry.live_hash)
             action, reason = Action.CREATE, "deleted outside" if was_there else ""
         else:
+            claims = entry.claims if entry is not None else ()
+            before, after = kind.compared(live, artifact.body, claims)
+            live_hash = content_hash(kind.ours(live, kind.claims(artifact.body).union(claims)))
             action, reason = self._decide(artifact, kind, live, before, after, sent_hash, live_hash)
+            left = sorted(kind.normalise(artifact.body).keys() - after.keys())
+            if left:
+                told = f"left as it was changed outside: {', '.join(left)}"
+                reason = f"{reason}; {told}" if reason else told
         return Change(
             key=artifact.key,
             action=action,
@@ -278,7 +291,7 @@ class _Planner:
         entry = self._registry.get(artifact.key)
         if artifact.seed:
             return Action.UNCHANGED, "the user's own since it was created"
-        equal = live_hash == content_hash(after)
+        equal = content_hash(before) == content_hash(after)
         if not kind.updatable:
             return (Action.RECORD, "exists already") if entry is None else (Action.UNCHANGED, "")
         covered = covers(before, after)
@@ -322,11 +335,19 @@ class _Planner:
         """Decide about an artifact that the bundle no longer holds."""
         kind = all_kinds()[entry.kind]
         live = self._live[entry.kind].get(entry.id)
-        before = None if live is None else kind.normalise(live)
+        retirement = None if live is None or entry.seed else kind.retirement(live, entry.claims)
+        if retirement is not None and retirement.body is not None and not self._whole:
+            change = self.change(Artifact(entry.kind, entry.id, retirement.body))
+            return replace(change, reason=f"{self._why}; {retirement.reason}")
+        before = None if live is None else kind.ours(live, entry.claims)
         live_hash = "" if before is None else content_hash(before)
         action, reason = Action.DELETE, self._why
         if before is None:
             action, reason = Action.RECORD, f"{self._why}, and gone already"
+        elif retirement is not None and not self._whole:
+            action, reason = Action.UNCHANGED, f"{self._why}; {retirement.reason}"
+        elif retirement is not None and retirement.lost:
+            reason += f"; with what was set there: {retirement.lost}"
         elif entry.seed and self._whole and kind.deletable and entry.live_hash == live_hash:
             reason += "; nobody made anything of it"
         elif not kind.deletable and self._data and not entry.found:

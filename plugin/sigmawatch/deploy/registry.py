@@ -65,6 +65,9 @@ class Entry:
     found: bool = False
     """It was there before we came, so that the data in it is not ours to delete."""
 
+    claims: tuple[str, ...] = ()
+    """What of it is ours, where people work on the same body: see `Kind.claims`."""
+
     @property
     def key(self) -> ArtifactKey:
         """Kind and id."""
@@ -82,7 +85,8 @@ def read_registry(cluster: Cluster) -> dict[ArtifactKey, Entry]:
     names = Entry.__dataclass_fields__
     entries: dict[ArtifactKey, Entry] = {}
     for hit in cluster.scan(REGISTRY_INDEX, {"term": {"document": "artifact"}}, size=5_000):
-        entry = Entry(**{name: value for name, value in hit["_source"].items() if name in names})
+        given = {name: value for name, value in hit["_source"].items() if name in names}
+        entry = Entry(**{**given, "claims": tuple(given.get("claims") or ())})
         entries[entry.key] = entry
     return entries
 

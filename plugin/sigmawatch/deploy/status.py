@@ -143,6 +143,6 @@ def _findings(cluster: Cluster, entries: Iterable[Entry]) -> dict[ArtifactKey, F
                 found.append(Finding(entry.key, Condition.MISSING, f"deployed {entry.updated}"))
             elif entry.seed or kind.additive or not kind.updatable:
                 continue  # it may be anything, as long as it is there
-            elif content_hash(kind.normalise(body)) != entry.live_hash:
+            elif content_hash(kind.ours(body, entry.claims)) != entry.live_hash:
                 found.append(Finding(entry.key, Condition.CHANGED, f"since {entry.updated}"))
     return {one.key: one for one in found}

@@ -1,8 +1,9 @@
 """Rules of Kibana's detection engine.
 
-A PUT replaces the whole rule: what analysts set in Kibana (whether it is switched on, exceptions, actions) is read
-before and sent along, so that an update never takes an exception away. Creating is never sent twice: Kibana looks
-whether the `rule_id` is taken and then creates, so two requests at once would make two rules.
+A PUT replaces the whole rule: what analysts set in Kibana (whether it is switched on, exceptions, actions, tags,
+notes, suppression) is read before and sent along, so that an update never takes an exception away. Snoozes and mutes
+are kept by Kibana itself, as long as the rule is not deleted. Creating is never sent twice: Kibana looks whether the
+`rule_id` is taken and then creates, so two requests at once would make two rules.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import ResponseError, url_path
 from sigmawatch.cluster.failures import describe
-from sigmawatch.deploy.kind import Body, Kind, Trial
+from sigmawatch.deploy.kind import Body, Kind, Retirement, Trial
+from sigmawatch.deploy.kinds import _rule_owners as owners
 from sigmawatch.deploy.kinds._saved_objects import by_space, in_space, space_and_id
 from sigmawatch.deploy.kinds._trials import tried
 from sigmawatch.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sigmawatch.artifact import Artifact
     from sigmawatch.cluster import Cluster, ClusterInfo, Kibana
@@ -29,44 +31,8 @@ _RULES = "/api/detection_engine/rules"
 PAGE = 100
 """Rules asked for at once: their ids stand in the address, of which Node takes 16 kB."""
 
-_ANALYSTS = ("enabled", "exceptions_list", "actions", "response_actions", "throttle")
-"""What belongs to the people who work with the rule: taken along through updates, and no drift."""
-
-_SERVERS = frozenset(
-    {
-        "created_at",
-        "created_by",
-        "execution_summary",
-        "id",
-        "immutable",
-        "meta",
-        "revision",
-        "rule_id",
-        "rule_source",
-        "updated_at",
-        "updated_by",
-        "version",
-    }
-)
-_DEFAULTS: Mapping[str, Any] = {
-    "author": [],
-    "false_positives": [],
-    "license": "",
-    "max_signals": 100,
-    "output_index": "",
-    "references": [],
-    "related_integrations": [],
-    "required_fields": [],
-    "risk_score_mapping": [],
-    "setup": "",
-    "severity_mapping": [],
-    "threat": [],
-    "to": "now",
-}
-"""What Kibana fills in: left out where it has this value, to keep differences short."""
-
-_OWNER = "managed-by:sigmawatch"
-_PACK = "sigmawatch-pack:"
+_CLAIMS = "$claims"
+"""In a body on its way to `write`: what of the live rule was ours until now."""
 
 
 class KibanaRule(Kind):
@@ -106,6 +72,7 @@ class KibanaRule(Kind):
         kibana = cluster.kibana
         space, rule_id = space_and_id(artifact_id)
         wanted = {**body, "rule_id": rule_id}
+        claims = wanted.pop(_CLAIMS, ())
         live = self._read(kibana, space, rule_id)
         if live is None:
             try:
@@ -114,10 +81,10 @@ class KibanaRule(Kind):
                 live = self._made_after_all(kibana, space, rule_id, error)
             else:
                 return
-        if self.normalise(live) == self.normalise(wanted) and self.marks_of(live) == self.marks_of(wanted):
+        before, after = owners.compared(live, wanted, claims)
+        if before == after and self.marks_of(live) == self.marks_of(wanted):
             return  # our own request, whose answer got lost
-        theirs = {name: live[name] for name in _ANALYSTS if live.get(name) is not None}
-        kibana.in_space(space, "PUT", _RULES, {**wanted, **theirs})
+        kibana.in_space(space, "PUT", _RULES, owners.merged(live, wanted, claims))
 
     def _made_after_all(self, kibana: Kibana, space: str, rule_id: str, error: ClusterError) -> Body:
         """Return the rule that is there although creating it failed. Raises the error when it is not."""
@@ -152,29 +119,58 @@ class KibanaRule(Kind):
         )
 
     def normalise(self, body: Mapping[str, Any]) -> Body:
-        """Return what a rule detects and says, without what the server or an analyst adds."""
-        left_out = _SERVERS | frozenset(_ANALYSTS)
-        plain = {
-            name: value
-            for name, value in body.items()
-            if name not in left_out and (name not in _DEFAULTS or value != _DEFAULTS[name])
-        }
-        plain["tags"] = [tag for tag in body.get("tags") or () if tag != _OWNER and not tag.startswith(_PACK)]
-        return plain
+        """Return what a rule finds and says, without what the server adds or only analysts decide."""
+        return owners.normal(body)
+
+    def claims(self, body: Mapping[str, Any]) -> frozenset[str]:
+        """Return what becomes ours by sending a body."""
+        return owners.claims_of(body)
+
+    def ours(self, live: Mapping[str, Any], claims: Collection[str]) -> Body:
+        """Return what is ours of a live rule: what analysts added is no drift."""
+        return owners.ours(live, claims)
+
+    def compared(
+        self, live: Mapping[str, Any], wanted: Mapping[str, Any], claims: Collection[str]
+    ) -> tuple[Body, Body]:
+        """Compare what is ours; notes that analysts changed are left to them."""
+        return owners.compared(live, wanted, claims)
+
+    def told(self, body: Mapping[str, Any], claims: Collection[str]) -> Body:
+        """Tell `write` what was ours."""
+        return {**body, _CLAIMS: sorted(claims)}
+
+    def retirement(self, live: Mapping[str, Any], claims: Collection[str]) -> Retirement | None:
+        """Keep a rule that analysts put work into, switched off: what they set would be lost with it."""
+        work = ", ".join(owners.theirs_on(live, claims))
+        if owners.is_retired(live):
+            if live.get("enabled"):
+                return Retirement(None, "kept, switched on again by analysts", work)
+            return (
+                Retirement(None, f"kept, switched off, for what analysts set: {work}", work) if work else None
+            )
+        if live.get("enabled") is False:
+            told = f"; they also set: {work}" if work else ""
+            return Retirement(None, f"kept, switched off by analysts{told}", work)
+        if not work:
+            return None
+        reason = f"switched off, and kept for what analysts set: {work}"
+        return Retirement(owners.handed_on(live, claims), reason, work)
 
     def mark(self, body: Mapping[str, Any], marks: Mapping[str, str], info: ClusterInfo) -> Body:
         """Mark in `meta`, which editing in Kibana may overwrite, and with tags, which it leaves alone."""
         del info
-        tags = [tag for tag in body.get("tags") or () if tag != _OWNER]
+        tags = [tag for tag in body.get("tags") or () if tag != owners.OWNER_TAG]
         meta = {**(body.get("meta") or {}), "sigmawatch": dict(marks)}
-        return {**body, "tags": [*tags, _OWNER, f"{_PACK}{marks['pack']}"], "meta": meta}
+        return {**body, "tags": [*tags, owners.OWNER_TAG, f"{owners.PACK_TAG}{marks['pack']}"], "meta": meta}
 
     def marks_of(self, body: Mapping[str, Any]) -> Mapping[str, str]:
         """Return the marks in `meta`, else what the tags say."""
         marks = (body.get("meta") or {}).get("sigmawatch")
         if isinstance(marks, dict):
             return marks
-        packs = [tag.removeprefix(_PACK) for tag in body.get("tags") or () if tag.startswith(_PACK)]
+        tags = [tag for tag in body.get("tags") or () if tag.startswith(owners.PACK_TAG)]
+        packs = [tag.removeprefix(owners.PACK_TAG) for tag in tags]
         return {"pack": packs[0]} if packs else {}
 
 
