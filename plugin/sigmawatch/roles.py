@@ -4,6 +4,11 @@ As bodies for `PUT _security/role/NAME`, or as role descriptors of an API key. T
 they are enough for the work, and that nothing could be left out; except for what only data streams, index lifecycle
 management and Watcher need (privileges on `logs-*` and on alerts of a deployer, `manage_ilm`, `manage_watcher`), which
 the engine of the tests is built without.
+
+What Kibana lets people do are privileges of its application in the same roles: Kibana's own role API writes nothing
+else, and this way one body also serves for API keys. They have the first names of Kibana's features (`siem`,
+`dashboard`): these are the only ones that all of 8.x and 9.x know; later ones (`siemV2` to `siemV5`, `dashboard_v2`)
+came with single versions and take over what the first ones give (`replacedBy` in Kibana's feature registry).
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from typing import Any
 
 from sigmawatch.render.target import Target
 
-__all__ = ["ROLES", "role"]
+__all__ = ["KIBANA", "ROLES", "later_names", "role"]
 
 Role = dict[str, Any]
 
@@ -20,18 +25,46 @@ ROLES = ("deployer", "runner", "analyst", "shipper")
 """deployer: plan, deploy, rollback, status, destroy. runner: `sigmawatch run`. analyst: reads alerts and logs.
 shipper: sends logs."""
 
+KIBANA = "kibana-.kibana"
+"""Kibana among the applications of Elasticsearch; its index cannot be named otherwise since 8.0."""
+
+_SHOWN = ("dashboard", "discover", "visualize", "indexPatterns", "savedObjectsTagging")
+"""Features of what packs bring to Kibana: dashboards, saved searches, visualizations, data views, and a tag."""
+
+_LATER = {
+    "siem": (
+        *(f"siemV{number}" for number in range(2, 5)),
+        # Rules left `siem` with siemV5, in 9.3.
+        *(f"securitySolutionRulesV{number}" for number in range(1, 5)),
+    ),
+    "dashboard": ("dashboard_v2",),
+    "discover": ("discover_v2",),
+    "visualize": ("visualize_v2",),
+}
+
 _OWN = ["sigmawatch-registry", "sigmawatch-releases", "sigmawatch-detections"]
 
 
-def role(name: str, *, target: Target = Target.RUNNER) -> Role:
+def role(name: str, *, target: Target = Target.RUNNER, space: str | None = None) -> Role:
     """Return the body of one of `ROLES`. Raises KeyError for another name.
 
-    `target`: who executes the detections; a deployer of watches also runs them, so it needs what a runner does.
+    `target`: who executes the detections; a deployer of watches or of Kibana's rules also runs them, so it needs what
+    a runner does. `space`: the space of Kibana that is deployed to; None: none, unless Kibana is the target.
     """
-    return {"deployer": _deployer, "runner": _runner, "analyst": _analyst, "shipper": _shipper}[name](target)
+    if target is Target.KIBANA:
+        space = space or "default"
+    return {"deployer": _deployer, "runner": _runner, "analyst": _analyst, "shipper": _shipper}[name](
+        target, space
+    )
 
 
-def _deployer(target: Target) -> Role:
+def later_names(privilege: str) -> tuple[str, ...]:
+    """Return the privileges of later versions of Kibana that do as well as one of a role here."""
+    feature, _, kind = privilege.removeprefix("feature_").partition(".")
+    return tuple(f"feature_{later}.{kind}" for later in _LATER.get(feature, ()))
+
+
+def _deployer(target: Target, space: str | None) -> Role:
     watches = ["manage_watcher"] if target is Target.WATCHER else []
     cluster = [
         "monitor",
@@ -58,12 +91,22 @@ def _deployer(target: Target) -> Role:
     ]
     if target is Target.WATCHER:
         # A watch does what it does with the rights of whoever deployed it.
-        indices += _runner(target)["indices"]
-    return {"cluster": cluster, "indices": indices}
+        indices += _runner(target, space)["indices"]
+    features = [f"{feature}.all" for feature in _SHOWN]
+    if target is Target.KIBANA:
+        # A rule searches with the rights of whoever edited it last, in an API key that Kibana makes of them; its
+        # exceptions may refer to lists of values.
+        indices += [
+            _access(["logs-*"], "read"),
+            _access([f".lists-{space}", f".items-{space}"], "read"),
+        ]
+        # Rules are sent with the actions that analysts gave them, and those only by who may use their connectors.
+        features += ["siem.all", "actions.read"]
+    return {"cluster": cluster, "indices": indices, **_kibana(space, features)}
 
 
-def _runner(target: Target) -> Role:
-    del target
+def _runner(target: Target, space: str | None) -> Role:
+    del target, space
     return {
         "cluster": [],
         "indices": [
@@ -81,16 +124,32 @@ def _runner(target: Target) -> Role:
     }
 
 
-def _analyst(target: Target) -> Role:
-    del target
+def _analyst(target: Target, space: str | None) -> Role:
     own = ("sigmawatch-alerts", "sigmawatch-shadow", "sigmawatch-health")
     names = ["logs-*", *(name for each in own for name in (each, f"{each}-*"))]
-    return {"cluster": [], "indices": [_access(names, "read", "view_index_metadata")]}
+    indices = [_access(names, "read", "view_index_metadata")]
+    features = [f"{feature}.read" for feature in _SHOWN]
+    if target is Target.KIBANA:
+        alerts = [f".alerts-security.alerts-{space}", f".internal.alerts-security.alerts-{space}-*"]
+        # To close an alert is to update it, and to refresh its index; not to delete it.
+        indices.append(_access(alerts, "read", "index", "maintenance", "view_index_metadata"))
+        features.append("siem.read")
+    return {"cluster": [], "indices": indices, **_kibana(space, features)}
 
 
-def _shipper(target: Target) -> Role:
-    del target
+def _shipper(target: Target, space: str | None) -> Role:
+    del target, space
     return {"cluster": ["monitor"], "indices": [_access(["logs-*"], "auto_configure", "create_doc")]}
+
+
+def _kibana(space: str | None, features: list[str]) -> Role:
+    """Return what features of Kibana somebody has in a space. In one entry: Kibana refuses to show roles with two."""
+    if space is None:
+        return {}
+    privileges = [f"feature_{feature}" for feature in features]
+    return {
+        "applications": [{"application": KIBANA, "privileges": privileges, "resources": [f"space:{space}"]}]
+    }
 
 
 def _access(names: list[str], *privileges: str) -> dict[str, Any]:

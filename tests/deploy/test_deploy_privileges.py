@@ -22,11 +22,11 @@ from sigmawatch.deploy import Action, DeployIncomplete, apply, plan, removal_pla
 from sigmawatch.deploy.proof import prove
 from sigmawatch.deploy.releases import list_releases, read_release, release_before, restored
 from sigmawatch.deploy.status import read_status
-from sigmawatch.doctor import Verdict, check_privileges
+from sigmawatch.doctor import Finding, Verdict, check_privileges
 from sigmawatch.errors import SigmawatchError, TargetUnavailable
 from sigmawatch.pack.layout import builtin_pack
 from sigmawatch.render.target import Target
-from sigmawatch.roles import ROLES, Role, role
+from sigmawatch.roles import KIBANA, ROLES, Role, role
 from sigmawatch.run.runner import Runner, Tick
 
 pytestmark = pytest.mark.elasticsearch
@@ -305,10 +305,86 @@ def test_who_deploys_watches_lends_them_what_they_need() -> None:
     assert "manage_watcher" not in role("deployer")["cluster"]
 
 
+def registered(secured: Secured, *privileges: str) -> None:
+    """Register privileges with Elasticsearch as a Kibana does when it starts; the actions are made up."""
+    body = {name: {"actions": ["login:", f"api:{name}"]} for name in privileges}
+    secured.admin.request("PUT", "/_security/privilege", {KIBANA: body})
+
+
+KIBANA_NAMES = [
+    f"feature_{feature}.{kind}"
+    for feature in ("dashboard", "discover", "visualize", "indexPatterns", "savedObjectsTagging", "siem", "actions")
+    for kind in ("all", "read")
+]  # fmt: skip
+
+
+def test_the_doctor_tells_what_somebody_lacks_in_a_space_of_kibana(secured: Secured) -> None:
+    registered(secured, *KIBANA_NAMES, "feature_securitySolutionRulesV4.all", "feature_dashboard_v2.all")
+    url = "http://127.0.0.1:9"  # it is Elasticsearch that is asked, no Kibana
+
+    def checked(body: Role, space: str, target: Target, asked: str = "deployer") -> Finding:
+        # Who asks must be allowed to ask which product and version this is.
+        made = secured.as_role({**body, "cluster": sorted({*body["cluster"], "monitor"})})
+        settings = made.settings.with_kibana(url, space)
+        made.close()
+        with connect(settings) as cluster:
+            return check_privileges(cluster, asked, target=target)
+
+    soc = role("deployer", target=Target.KIBANA, space="soc")
+    assert checked(soc, "soc", Target.KIBANA).verdict is Verdict.FINE
+    assert checked(role("deployer", space="soc"), "soc", Target.RUNNER).verdict is Verdict.FINE
+    for_analysts = role("analyst", target=Target.KIBANA, space="soc")
+    assert checked(for_analysts, "soc", Target.KIBANA, "analyst").verdict is Verdict.FINE
+
+    lacking = checked(role("deployer", space="soc"), "soc", Target.KIBANA)
+    assert lacking.verdict is Verdict.PROBLEM
+    assert "Kibana, space soc: siem.all" in lacking.details
+    assert "logs-*: read" in lacking.details
+    assert lacking.hint == (
+        "`sigmawatch roles deployer --target kibana --space soc` prints a role that has them."
+    )
+    elsewhere = checked(soc, "default", Target.RUNNER)
+    assert "Kibana, space default: dashboard.all" in elsewhere.details
+    assert checked(role("runner"), "soc", Target.RUNNER, "runner").verdict is Verdict.FINE
+
+    (access,) = soc["applications"]
+    renamed = {"feature_siem.all": "feature_securitySolutionRulesV4.all"} | {
+        "feature_dashboard.all": "feature_dashboard_v2.all"
+    }
+    access["privileges"] = [renamed.get(one, one) for one in access["privileges"]]
+    assert checked(soc, "soc", Target.KIBANA).verdict is Verdict.FINE, "a role by the names of a later Kibana"
+
+
+def test_rules_of_kibana_search_with_what_their_deployer_may_read(secured: Secured) -> None:
+    secured.admin.request("PUT", "/logs-auth.sshd-default/_doc/9", {"a": 1}, params={"pipeline": "_none"})
+    with secured.as_role(role("deployer", target=Target.KIBANA)) as cluster:
+        assert cluster.request("POST", "/logs-auth.sshd-default/_search", {"size": 0})
+        with pytest.raises(ResponseError) as caught:
+            cluster.request("DELETE", "/logs-auth.sshd-default/_doc/9")
+        assert caught.value.status == 403
+
+
+def test_an_analyst_closes_alerts_of_kibana_and_deletes_none(secured: Secured) -> None:
+    path = "/.internal.alerts-security.alerts-default-000001"
+    secured.admin.request("PUT", f"{path}/_doc/1", {"kibana.alert.workflow_status": "open"})
+    secured.admin.request("POST", f"{path}/_refresh")
+    closing = {"script": {"source": "ctx._source['kibana.alert.workflow_status'] = 'closed'"}}
+    with secured.as_role(role("analyst", target=Target.KIBANA)) as analyst:
+        done = analyst.request(
+            "POST", f"{path}/_update_by_query", closing, params={"refresh": "true"}, idempotent=False
+        )
+        assert done["updated"] == 1
+        with pytest.raises(ResponseError) as caught:
+            analyst.request("DELETE", f"{path}/_doc/1")
+        assert caught.value.status == 403
+
+
 @pytest.mark.parametrize("name", ROLES)
 def test_the_roles_are_taken_by_elasticsearch_as_they_are(secured: Secured, name: str) -> None:
     for target in Target:
-        secured.admin.request("PUT", f"/_security/role/sigmawatch-{name}", role(name, target=target))
+        for space in (None, "soc"):
+            body = role(name, target=target, space=space)
+            secured.admin.request("PUT", f"/_security/role/sigmawatch-{name}", body)
 
 
 def test_roles_are_deployed_like_everything_else(secured: Secured) -> None:

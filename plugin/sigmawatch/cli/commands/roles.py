@@ -20,8 +20,13 @@ __all__ = ["command"]
     show_default=True,
     help="Who executes the detections: who deploys watches lends them its rights.",
 )
-def command(names: tuple[str, ...], target: str) -> None:
-    """Print roles of Elasticsearch with the least privileges.
+@click.option(
+    "--space",
+    metavar="NAME",
+    help="Also what it takes to deploy to this space of Kibana and to look at it; with --target kibana always one.",
+)
+def command(names: tuple[str, ...], target: str, space: str | None) -> None:
+    """Print roles of Elasticsearch with the least privileges, in Kibana too.
 
     One name prints the body for `PUT _security/role/NAME`; several, or none for all, print them by name, which is
     also the form of an API key's role_descriptors. They are tested: enough for the work, and no privilege too many.
@@ -31,5 +36,5 @@ def command(names: tuple[str, ...], target: str) -> None:
       sigmawatch roles deployer | curl -u admin -X PUT -H 'content-type: application/json' --data-binary @- \\
         https://es.example.com:9200/_security/role/sigmawatch-deployer
     """
-    found = {name: role(name, target=Target(target)) for name in names or ROLES}
+    found = {name: role(name, target=Target(target), space=space) for name in names or ROLES}
     print_json(found[names[0]] if len(names) == 1 else found)
