@@ -142,3 +142,23 @@ def test_a_file_of_events_is_taken_apart(windows: Dataset) -> None:
     one, two = EVENT.format(""), EVENT.format("<EventData/>")
     found = list(windows.documents([f"<Events>{one}{two}</Events>", one]))
     assert [document["message"] for document in found] == [one, two, one]
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_an_export_is_its_events_in_whatever_lines_they_stand(windows: Dataset, size: int) -> None:
+    script = EVENT.format("<EventData><Data Name='ScriptBlockText'>a\n\n{b}\r\nc</Data></EventData>")
+    one = EVENT.format("")
+    text = (
+        '\ufeff<?xml version="1.0" encoding="utf-8" standalone="yes"?>\r\n'
+        f"<Events xmlns='y'>{one}{script}\r\n{one}\n<!-- <a> -->\n</Events>\r\n"
+    )
+    chunks = [text[at : at + size] for at in range(0, len(text), size)]
+    assert [event.document["message"] for event in windows.events(chunks)] == [one, script, one]
+
+
+def test_what_is_no_whole_event_in_an_export_is_kept_by_lines(windows: Dataset) -> None:
+    one = EVENT.format("")
+    text = f"{one}\n{one[:90]}\n{one}\nNov 21 10:00:00 dc1 what\n</Event>\n{one}\n{one[:-9]}"
+    assert [event.document["message"] for event in windows.events([text])] == [
+        one, one[:90], one, "Nov 21 10:00:00 dc1 what", "</Event>", one, one[:-9],
+    ]  # fmt: skip

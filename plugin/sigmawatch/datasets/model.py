@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.envelopes import Envelope, identity, records
+from sigmawatch.datasets.eventxml import begins_with_events, events_and_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -138,6 +139,14 @@ class Description:
         return any(isinstance(step, Json) and step.table is None for step in self.parsers)
 
     @property
+    def takes_event_xml(self) -> bool:
+        """Whether its events may be the XML of Windows events."""
+        from sigmawatch.datasets.parsers import steps_of
+        from sigmawatch.datasets.parsers.json import Json
+
+        return any(isinstance(step, Json) and step.windows_xml for step in steps_of(self.parsers))
+
+    @property
     def names_values(self) -> bool:
         """Whether lines name their values, as JSON does, so that any name may be one."""
         from sigmawatch.datasets.parsers import NamesItsValues, steps_of
@@ -231,6 +240,11 @@ class Dataset:
         from sigmawatch.datasets.parsers import DeclaresByLines, TakesSeveral, steps_of
         from sigmawatch.datasets.parsers.columns import FORMAT_FIELD
 
+        if self.body.takes_event_xml:
+            is_export, chunks = begins_with_events(chunks)
+            if is_export:
+                yield from (Event({"message": one}) for one in events_and_lines(chunks))
+                return
         by_lines = next(
             (step for step in steps_of(self.body.parsers) if isinstance(step, DeclaresByLines)), None
         )

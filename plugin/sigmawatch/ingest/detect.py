@@ -153,7 +153,9 @@ class Detector:
         """Return what a log is that begins with these lines. Raises ClusterError, UsageError."""
         if not head.strip("\ufeff \t\r\n\x00"):
             return Verdict(None, empty=True)
-        text = head if head.endswith("\n") or "\n" not in head else head[: head.rfind("\n") + 1]
+        # What is cut off within a line proves nothing; but all that there is may be one line behind a short one.
+        whole = head[: head.rfind("\n") + 1]
+        text = whole if len(whole) > len(head) / 2 else head
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             some = pool.map(lambda one: self._read(one, text, _SPREAD), self._datasets)
             left = [one.dataset for one in some if one.score]

@@ -47,11 +47,14 @@ _MAGIC_BYTES = 8
 _NO_LINES = {
     b"PK\x03\x04": "a zip archive",
     b"PAR1": "a Parquet file",
-    b"ElfFile\x00": "a Windows event log (EVTX)",
     b"\xd4\xc3\xb2\xa1": "a packet capture",
     b"\x0a\x0d\x0d\x0a": "a packet capture",
 }
 """What files begin with that cannot be read line by line."""
+
+_EVTX = b"ElfFile\x00"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""What text begins with as PowerShell and the Event Viewer of Windows may write it."""
 
 _TAR = b"ustar"
 _TAR_AT = 257
@@ -132,7 +135,7 @@ class Chunks:
     def _decoded(self, data: IO[bytes]) -> Iterator[str]:
         """Yield text up to the end, or to the last line before the file is cut off or damaged, and note that."""
         # Bytes that are no UTF-8 must not stop a load; what they were stays visible as escapes.
-        decoder = codecs.getincrementaldecoder("utf-8-sig")("backslashreplace")
+        decoder: codecs.IncrementalDecoder | None = None
         read = cast("Callable[[int], bytes]", getattr(data, "read1", data.read))
         lines = 0
         begun = ""
@@ -144,6 +147,9 @@ class Chunks:
                 reason = getattr(error, "strerror", None) or error
                 self.unread = f"{self._label} is {what} after line {lines}: {reason}"
                 return
+            if decoder is None:
+                encoding = "utf-16" if found.startswith(_UTF16) else "utf-8-sig"
+                decoder = codecs.getincrementaldecoder(encoding)("backslashreplace")
             text = decoder.decode(found, final=not found)
             end = text.rfind("\n") + 1
             lines += text.count("\n")
@@ -166,6 +172,11 @@ def unpacked(raw: io.BufferedReader, label: str) -> IO[bytes]:
     for known, what in _NO_LINES.items():
         if magic.startswith(known):
             raise UsageError(f"{label} is {what}, not a log of lines", hint="Unpack or export it first.")
+    if magic.startswith(_EVTX):
+        raise UsageError(
+            f"{label} is a Windows event log (EVTX), not a log of lines",
+            hint="Export it on Windows: wevtutil query-events FILE.evtx /logfile:true /format:xml > FILE.xml",
+        )
     found = cast("IO[bytes]", raw)
     if magic.startswith(_GZIP):
         found = cast("IO[bytes]", gzip.GzipFile(fileobj=raw))
@@ -188,7 +199,7 @@ def is_packed(path: Path) -> bool:
     """Whether a file is packed, or holds no lines at all. Raises OSError where it cannot be read."""
     with path.open("rb") as raw:
         magic = raw.read(_MAGIC_BYTES)
-    return magic.startswith((_GZIP, _BZIP2, _XZ, _ZSTD, *_NO_LINES))
+    return magic.startswith((_GZIP, _BZIP2, _XZ, _ZSTD, _EVTX, *_NO_LINES))
 
 
 def find_sources(given: Sequence[str]) -> list[Source]:

@@ -28,10 +28,10 @@ Raw values are paths (`paths`). Only those that something asks for are looked up
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.datasets.eventxml import begins_with_events, events_and_lines
 from sigmawatch.datasets.parsers.columns import FORMAT_FIELD
 from sigmawatch.datasets.parsers.extract import write_extraction
 from sigmawatch.datasets.parsers.paths import Element, Key, PathError, Select, alternatives, parse_path
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from sigmawatch.datasets.script import Script
 
 __all__ = ["Gather", "Json", "read"]
-
-
-_XML_EVENT = re.compile(r"<Event[ >].*?</Event>", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -142,9 +139,8 @@ class Json:
     def events(self, line: str) -> Sequence[str] | None:
         """Return the events of a line that holds several, or None when it is none of these."""
         text = line.removeprefix("\ufeff").strip()
-        if self.windows_xml and text.startswith("<"):
-            several = _XML_EVENT.findall(text)
-            return several if len(several) > 1 else None
+        if self.windows_xml and begins_with_events([text])[0]:
+            return list(events_and_lines([text]))
         return None
 
     def write_input(self, script: Script) -> str:
