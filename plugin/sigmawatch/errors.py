@@ -15,11 +15,12 @@ The number is the exit code of the command line (design, section 8). A traceback
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -32,7 +33,17 @@ __all__ = [
     "SigmawatchError",
     "TargetUnavailable",
     "UsageError",
+    "similar_names",
 ]
+
+
+def similar_names(name: str, known: Collection[str]) -> str:
+    """Return what to say of a name that is none of the known ones: `did you mean …?`, or all that there are."""
+    within = [one for one in sorted(known) if len(name) > 2 and name in one]
+    found = list(dict.fromkeys([*within, *get_close_matches(name, known, n=3, cutoff=0.7)]))[:3]
+    if not found:
+        return f"known: {', '.join(sorted(known))}"
+    return f"did you mean {' or '.join(found)}?"
 
 
 class Severity(StrEnum):

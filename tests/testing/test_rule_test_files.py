@@ -57,7 +57,17 @@ WRONG = {
     "an unknown dataset": (
         cases_of("{logs: {dataset: auth.ssh, lines: [x]}, alerts: 1}"),
         2,
-        "unknown dataset auth.ssh (known: auth.sshd, ",
+        "unknown dataset auth.ssh (did you mean auth.sshd?)",
+    ),
+    "a dataset like no other": (
+        cases_of("{logs: {dataset: syslog, lines: [x]}, alerts: 1}"),
+        2,
+        "unknown dataset syslog (known: auth.sshd, ",
+    ),
+    "a line that YAML takes for a mapping": (
+        cases_of("{logs: {dataset: auth.sshd, lines: [Nov 21 10:00:00 web1 sshd: Failed]}, alerts: 1}"),
+        2,
+        "lines: each is a text (put the line in single quotes)",
     ),
     "too many repetitions": (
         cases_of("{events: [{repeat: 9999999, event: {a: b}}], alerts: 1}"),
@@ -193,6 +203,30 @@ def test_repetitions_count_up_numbers_texts_and_times(tmp_path: Path) -> None:
         {"@timestamp": "2026-03-01T10:00:00.000Z", "port": 20, "user": "u7", "list": [1], "in": {"deep": 5}},
         {"@timestamp": "2026-03-01T10:00:01.500Z", "port": 22, "user": "u8", "list": [2], "in": {"deep": 4}},
     ]
+
+
+def test_what_happens_once_may_be_written_as_what_is_repeated_is(tmp_path: Path) -> None:
+    write(tmp_path / "r.yml", rule_text())
+    events = (
+        '{event: {"@timestamp": 2026-03-01T10:00:00Z, user.name: anna}}, {event: {user.name: bert}}, '
+        "{event: {action: ssh_login}}, {event: ssh_login}"
+    )
+    lines = "[{line: one}, two]"
+    path = write(
+        tmp_path / "r.test.yml",
+        cases_of(
+            f"{{name: a, events: [{events}], alerts: 1}}",
+            f"{{name: b, logs: {{dataset: auth.sshd, lines: {lines}}}, alerts: 1}}",
+        ),
+    )
+    documents, logs = load_test_file(path, DATASETS).cases
+    assert [dict(one) for one in documents.events] == [
+        {"@timestamp": "2026-03-01T10:00:00Z", "user.name": "anna"},
+        {"user.name": "bert"},
+        {"event": {"action": "ssh_login"}},
+        {"event": "ssh_login"},
+    ]
+    assert logs.logs[0].lines == ("one", "two")
 
 
 def test_what_can_be_found_without_an_engine_is_found_by_check_too(tmp_path: Path) -> None:

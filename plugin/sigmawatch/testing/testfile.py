@@ -14,7 +14,7 @@ from sigma.processing.pipeline import ProcessingPipeline
 
 from sigmawatch import yamlfile
 from sigmawatch.compile.fieldtypes import FieldKind, FieldTypes
-from sigmawatch.errors import ContentError, Problem, Severity
+from sigmawatch.errors import ContentError, Problem, Severity, similar_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -207,14 +207,20 @@ class _Reader:
                 self.problem("logs: has dataset: and lines:", *where, "logs")
                 continue
             if entry["dataset"] not in self.datasets:
-                hint = f"known: {', '.join(sorted(self.datasets))}"
+                hint = similar_names(str(entry["dataset"]), self.datasets)
                 self.problem(f"unknown dataset {entry['dataset']}", *where, "logs", "dataset", hint=hint)
             if not isinstance(entry["lines"], list):
                 self.problem("lines: is a list", *where, "logs", "lines")
                 continue
             lines: list[str] = []
             for item in entry["lines"]:
-                lines += [str(line) for line in self.repeated(item, "line", *where, "logs")]
+                found = list(self.repeated(item, "line", *where, "logs"))
+                if any(isinstance(line, dict | list) for line in found):
+                    # A line of log with a colon, or of JSON, is a mapping to YAML.
+                    self.problem(
+                        "lines: each is a text", *where, "logs", hint="put the line in single quotes"
+                    )
+                lines += [str(line) for line in found]
             yield Logs(str(entry["dataset"]), tuple(lines))
 
     def events(self, data: Any, where: tuple[str | int, ...]) -> Iterator[Mapping[str, Any]]:
@@ -240,6 +246,8 @@ class _Reader:
             self.problem(f"an event that cannot be JSON: {error}", *where)
 
     def repeated(self, item: Any, key: str, *where: str | int) -> Iterator[Any]:
+        if _is_once(item, key):
+            item = {**item, "repeat": 1}
         if not (isinstance(item, dict) and set(item) == {"repeat", key}):
             yield item
             return
@@ -263,6 +271,19 @@ class _Reader:
         else:
             self.problem(f"alerts: is {shape}", *where, "alerts")
         return "none"
+
+
+def _is_once(item: Any, key: str) -> bool:
+    """Whether something is written as what is repeated is, but without `repeat`.
+
+    `event: {action: …}` is a field of a document, `event: {"@timestamp": …}` and `event: {source.ip: …}` are documents.
+    """
+    if not (isinstance(item, dict) and set(item) == {key}):
+        return False
+    inner = item[key]
+    return key != "event" or (
+        isinstance(inner, dict) and any("@" in str(one) or "." in str(one) for one in inner)
+    )
 
 
 def _spelled(value: Any, number: int) -> Any:
