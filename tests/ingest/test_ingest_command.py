@@ -92,6 +92,12 @@ FORMS = {
     ),
     "carriage returns": ("crlf.log", BODY.replace("\n", "\r\n").encode(), {"created": 3}),
     "no newline at the end": ("last.log", BODY.rstrip().encode(), {"created": 3}),
+    "UTF-16, as PowerShell writes it": ("utf16.log", BODY.encode("utf-16"), {"created": 3}),
+    "UTF-16 of the other order": (
+        "be.log.gz",
+        gzip.compress(b"\xfe\xff" + BODY.replace("\n", "\r\n").encode("utf-16-be")),
+        {"created": 3},
+    ),
     "a byte order mark": ("bom.log", b"\xef\xbb\xbf" + BODY.encode(), {"created": 3}),
     "blank lines": ("blank.log", f"\n\n  \n{BODY}\r\n\n".encode(), {"created": 3}),
     "a header": ("header.log", f"{HEADER}\n{BODY}".encode(), {"created": 3, "dropped": 1}),
@@ -121,6 +127,17 @@ def test_files_come_in_many_forms(deployed: str, tmp_path: Path) -> None:
     assert [event for event in found if event["event"]["kind"] != "event"] == []
     assert {event["source"]["ip"] for event in found} == {"203.0.113.9"}
     assert {event["destination"]["port"] for event in found} == {1000, 1001, 1002}
+
+
+def test_what_a_dataset_can_read_nothing_of_is_a_finding(deployed: str, tmp_path: Path) -> None:
+    path = tmp_path / "eve.json"
+    path.write_text('{"event_type": "flow"}\n{"event_type": "dns"}\n')
+    ran = sigmawatch(
+        "ingest", "--dataset", "flow.aws_vpc", "--namespace", "mistaken", "--url", deployed, path
+    )
+    assert ran.code == 1
+    assert "2 of them cannot be parsed" in ran.out
+    assert "flow.aws_vpc can read none of these events: is this another dataset's log?" in ran.err
 
 
 def test_lines_that_are_no_logs_are_kept_and_marked(deployed: str, tmp_path: Path) -> None:
@@ -163,7 +180,7 @@ def test_lines_that_the_cluster_refuses_are_counted_and_explained(deployed: str,
         cluster.request("PUT", f"/{stream}/_settings", {"index.blocks.write": True})
     text = sigmawatch("ingest", "--dataset", "flow.aws_vpc", "--namespace", "closed", "--url", deployed, path)
     assert text.code == 4
-    assert "0 lines loaded, 7 refused" in text.out
+    assert "0 events loaded, 7 refused" in text.out
     assert text.err.count("index write (api)") == 5
     ran = ingest(deployed, path, namespace="closed")
     assert (ran.code, counts(ran, path)) == (4, {"failed": 7})
@@ -173,7 +190,8 @@ def test_lines_that_the_cluster_refuses_are_counted_and_explained(deployed: str,
 @pytest.mark.parametrize(
     ("dataset", "name", "said"),
     [
-        ("flow.aws_vcp", "flow.log", ", auth.sshd, "),
+        ("flow.aws_vcp", "flow.log", "Did you mean flow.aws_vpc?"),
+        ("syslog", "flow.log", ", auth.sshd, "),
         ("flow.aws_vpc", "missing.log", "does not exist"),
         ("flow.aws_vpc", "empty", "holds no files"),
         ("flow.aws_vpc", "*.gz", "no file matches"),

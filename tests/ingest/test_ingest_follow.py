@@ -99,7 +99,7 @@ def test_a_file_is_read_as_it_grows_and_a_line_when_it_is_whole(following: Follo
     following.write(log, 5)
     following.has_all()
     said = following.stop()
-    assert "16 lines loaded" in said
+    assert "16 events loaded" in said
     with connect(ConnectionSettings(following.url)) as cluster:
         broken = cluster.request("GET", f"/{following.stream}/_count?q=event.kind:pipeline_error")
     assert broken["count"] == 0
@@ -242,7 +242,7 @@ def test_what_was_followed_is_not_loaded_again(following: Following, tmp_path: P
     following.has_all()
     following.stop()
     ran = sigmawatch("ingest", "--namespace", following.namespace, "--url", following.url, log)
-    assert "0 lines loaded, 100 known before" in ran.out
+    assert "0 events loaded, 100 known before" in ran.out
 
 
 def test_the_dataset_of_a_followed_file_is_found_out(

@@ -25,7 +25,7 @@ from sigmawatch.cli.options import (
 from sigmawatch.cli.terminal import counted, errors, print_json, progress_bar, results, working
 from sigmawatch.cluster import ResponseError
 from sigmawatch.config import dataset_settings
-from sigmawatch.errors import SigmawatchError, UsageError
+from sigmawatch.errors import SigmawatchError, UsageError, similar_names
 from sigmawatch.ingest.detect import Detector, Verdict
 from sigmawatch.ingest.follow import Follower
 from sigmawatch.ingest.generations import open_record
@@ -115,7 +115,7 @@ def command(
     pack = open_pack(pack_path)
     known = {dataset.name: dataset for dataset in known_datasets(pack_datasets(pack))}
     if name is not None and name not in known:
-        raise UsageError(f"unknown dataset {name}", hint=f"Known: {', '.join(sorted(known))}")
+        raise UsageError(f"unknown dataset {name}", hint=_capital(similar_names(name, known)))
     site = site_of(config_path, environment, [pack.root])
     settings = dataset_settings(site.datasets, known.values())
     if name is not None and not settings[name].enabled:
@@ -157,7 +157,7 @@ def command(
         session.report(output_format, failed_path)
     if any(loaded.failed or loaded.unread for loaded in session.found.values()):
         sys.exit(4)
-    if session.unknown and not skip_unknown:
+    if session.unreadable or (session.unknown and not skip_unknown):
         sys.exit(1)
 
 
@@ -223,7 +223,7 @@ class _Session:
                 except UsageError as error:
                     if source.named:
                         raise
-                    self.unknown.append((source, error.message))
+                    self.unknown.append((source, error.message.removeprefix(f"{source.label} ")))
                     continue
                 if dataset is not None and dataset.name not in checked:
                     require_deployed(self.cluster, dataset)
@@ -316,6 +316,7 @@ class _Session:
                 opened.enter_context(open_record([self.cluster.url, self.namespace, argument]))
                 for argument in arguments
             ]
+            say(f"Following {', '.join(arguments)} until interrupted …")
             loader = opened.enter_context(
                 Loader(
                     self.cluster,
@@ -368,6 +369,15 @@ class _Session:
             self.marked[name] = (
                 marked_since(self.cluster, stream, self._before[stream]) if stream in self._before else None
             )
+
+    @property
+    def unreadable(self) -> set[str]:
+        """Datasets that could read nothing of what was loaded as theirs."""
+        return {
+            name
+            for name, total in self._totals().items()
+            if (marked := self.marked.get(name)) is not None and 0 < total.created <= marked.count
+        }
 
     def report(self, output_format: str, failed_path: Path | None) -> None:
         """Say what became of everything."""
@@ -431,6 +441,13 @@ class _Session:
                 )
                 for reason, count in marked.reasons.items():
                     results().print(f"  {count:,} × {reason}", markup=False)
+            if name in self.unreadable:
+                errors().print(
+                    f"{name} can read none of these events: is this another dataset's log?",
+                    style="yellow",
+                    markup=False,
+                )
+                errors().print("  Without --dataset it is found out which one it is.", markup=False)
         number = sum(total.total for total in totals.values())
         if number and self.seconds >= 1:
             rate = number / self.seconds
@@ -455,6 +472,10 @@ def _print_table(taken: Sequence[_Taken]) -> None:
         errors().print(f"{one.source.label:{width}}  {name}", markup=False)
 
 
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 _LONGEST = 40
 
 
@@ -464,7 +485,7 @@ def _brief(text: str) -> str:
 
 
 def _spell(loaded: Loaded) -> str:
-    parts = [f"{loaded.created:,} line{'' if loaded.created == 1 else 's'} loaded"]
+    parts = [f"{counted(loaded.created, 'event')} loaded"]
     parts += [f"{loaded.existing:,} known before"] if loaded.existing else []
     parts += [f"{loaded.dropped:,} header lines"] if loaded.dropped else []
     parts += [f"{loaded.failed:,} refused"] if loaded.failed else []
