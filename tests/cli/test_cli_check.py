@@ -43,6 +43,29 @@ def test_all_problems_of_all_files_are_told_at_once_with_their_places(tmp_path: 
     assert ran.out == "2 rules: 4 errors, 3 warnings\n"
 
 
+def test_many_warnings_of_one_kind_are_told_in_brief_unless_all_are_wanted(tmp_path: Path) -> None:
+    for number in range(21):
+        write(tmp_path / f"r{number:02}.yml", rule_text("event.action: delete", SERVED))
+    brief, full, machine = check(tmp_path), check(tmp_path, "--all"), check(tmp_path, "--format", "json")
+    assert brief.err.count("warning: no tests") == 3
+    assert "… and 18 more warnings of this kind (untested); `sigmawatch check --all` lists them" in brief.err
+    assert full.err.count("warning: no tests") == len(full.err.splitlines()) == 21
+    assert len(machine.json["problems"]) == 21
+    assert brief.out == full.out == "21 rules: 0 errors, 21 warnings\n"
+
+
+def test_names_that_change_nothing_are_told(tmp_path: Path) -> None:
+    rule = write(
+        tmp_path / "r.yml",
+        rule_text().replace("condition: selection", "condition: 1 of sel_*") + "staus: test\n",
+    )
+    ran = check(tmp_path)
+    assert f"{rule}:8: warning: no search of this rule is called sel_* (there are selection)" in ran.err
+    assert (
+        f"{rule}:9: warning: staus: is no key of Sigma and changes nothing (did you mean status?)" in ran.err
+    )
+
+
 def test_json_is_alone_on_standard_output_and_has_all_of_each_problem(tmp_path: Path) -> None:
     rule = write(tmp_path / "r.yml", rule_text("a|contians: x"))
     ran = check(tmp_path, "--format", "json")

@@ -71,6 +71,13 @@ def test_base_rules_raise_alerts_when_the_correlation_says_generate(tmp_path: Pa
     assert {plan.rule.title for plan in compiled(tmp_path, rule=RULE, more=text).plans} == {"Base", "Many"}
 
 
+def test_a_correlation_without_what_it_seems_to_say_is_refused(tmp_path: Path) -> None:
+    text = CORRELATION.replace("group-by", "group_by")
+    (error,) = compiled(tmp_path, rule=text, base=RULE).errors
+    assert (error.line, error.message) == (8, "correlation: unknown key group_by")
+    assert error.hint == "did you mean group-by?"
+
+
 def test_a_correlation_may_stand_before_its_base_rules(tmp_path: Path) -> None:
     (plan,) = compiled(tmp_path, a=CORRELATION, b=RULE).plans
     assert plan.rule.title == "Many"
@@ -94,7 +101,9 @@ def test_a_correlation_may_refer_to_its_base_rule_by_id(tmp_path: Path) -> None:
         ("user.name: root", "source.ip|cidr: 10.0.0.1/8", "8: "),
         ("user.name: root", "source.bytes|gt: many", "8: "),
         ("category: test", "nothing: test", "4: "),
-        ("detection:", "detections:", "1: not a Sigma rule"),
+        ("detection:", "detections:", "6: not a Sigma rule"),
+        ("detection:", "search:", "1: not a Sigma rule"),
+        ("user.name: root", "user.name|contains:", "8: the modifier contains cannot be used with no value"),
         ("id: 0", "id: x", "2: "),
         ("level", "level", None),
     ],

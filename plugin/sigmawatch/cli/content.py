@@ -96,7 +96,7 @@ def within(folder: Path, paths: Iterable[Path]) -> bool:
 def untested(rules: Iterable[Path], tested: Iterable[Path]) -> list[Problem]:
     """Return a warning for each rule file that has no tests beside it and is not among the tested ones."""
     done = {path.resolve() for path in tested}
-    hint = "the format is in the README, section Testing rules"
+    hint = "the README says under Write rules what tests look like"
     return [
         Problem(f"no tests: {path.stem}{TEST_SUFFIX} is missing", path, 1, hint, Severity.WARNING, "untested")
         for path in rules

@@ -14,6 +14,7 @@ from sigma.validators.sigmawatch import (
 )
 
 from sigmawatch.errors import Problem, Severity
+from sigmawatch.pack.keys import doubtful_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +35,7 @@ def findings_in(rules: Iterable[LoadedRule]) -> list[Problem]:
     """Return a warning for each finding. The rules must be as they were written: compiling renames fields."""
     found: list[Problem] = []
     for item in rules:
+        found += doubtful_names(item.document)
         for issue in SigmaValidator(_CHECKS).validate_rule(item.rule):  # type: ignore[arg-type]  # takes both
             told = {
                 each.name: str(getattr(issue, each.name)) for each in fields(issue) if each.name != "rules"

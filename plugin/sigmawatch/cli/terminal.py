@@ -105,7 +105,7 @@ def _in_brief(problems: Iterable[Problem]) -> list[tuple[Severity, str]]:
         lines += [(problem.severity, str(problem)) for problem in shown]
         if len(found) > len(shown):
             more = f"{len(found) - len(shown):,} more warnings of this kind"
-            lines.append((Severity.WARNING, f"… and {more} ({code}); `sigmawatch check` lists them all"))
+            lines.append((Severity.WARNING, f"… and {more} ({code}); `sigmawatch check --all` lists them"))
     return lines
 
 

@@ -12,10 +12,12 @@ from sigma.collection import SigmaCollection
 from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError, SigmaRuleLocation
 from sigma.filters import SigmaFilter
+from sigma.modifiers import modifier_mapping
 from sigma.rule import SigmaRule
 
 from sigmawatch import yamlfile
 from sigmawatch.errors import ContentError, Problem
+from sigmawatch.pack.keys import PARTS, doubtful_names, unknown_in_correlation
 from sigmawatch.pack.modifiers import encode_exactly, spelled_for_pysigma
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class RuleSet:
 
 def _key_lines(document: YamlDocument) -> int:
     keys: list[str] = list(document.data) if isinstance(document.data, dict) else []
-    for key in ("detection", "correlation", "filter"):
+    for key in PARTS:
         if key in keys:
             return document.line_of(key)
     return document.start_line
@@ -70,6 +72,12 @@ def problem_of(error: Exception, document: YamlDocument, code: str = "sigma") ->
     """
     message = str(error.args[0]) if error.args else type(error).__name__
     message = re.sub(r"\s+", " ", message).strip() or type(error).__name__
+    misused = _MISUSED.search(message)
+    if misused is not None:
+        modifier = _modifier(misused[1])
+        line = _quoted_line(f"{message} '|{modifier}'", document) or _key_lines(document)
+        value = "no value" if misused[2].startswith("<sigma.types.SigmaNull") else repr(misused[2])
+        return Problem(f"the modifier {modifier} cannot be used with {value}", document.path, line, code=code)
     keys = _KEYS_OF_ERRORS.get(type(error).__name__)
     unparsed = _UNPARSED.search(message)
     if unparsed is not None:
@@ -100,6 +108,15 @@ _KEYS_OF_ERRORS = {
     "SigmaTitleError": ("title",),
 }
 
+_MISUSED = re.compile(r"^Modifier (\w+) incompatible to value type of '(.*?)'")
+"""How pySigma, by the name of its class, says that a modifier is none for a value."""
+
+
+def _modifier(name: str) -> str:
+    """Return the name by which rules know a modifier of pySigma."""
+    return next((spoken for spoken, known in modifier_mapping.items() if known.__name__ == name), name)
+
+
 _UNPARSED = re.compile(r"^Expected .*, found (.+?) \(at char ([0-9]+)\)")
 """How pyparsing, which reads conditions, says that it does not understand."""
 
@@ -123,13 +140,15 @@ def _check_shape(document: YamlDocument) -> Problem | None:
         return Problem(message, document.path, document.start_line, code="sigma")
     if data.get("action") in ("global", "reset", "repeat"):
         return None
-    for key in ("detection", "correlation", "filter"):
+    for key in PARTS:
         if key in data:
             if not isinstance(data[key], dict):
                 return Problem(f"{key} must be a mapping", document.path, document.line_of(key), code="sigma")
-            return None
-    hint = "a Sigma rule has detection:, correlation: or filter:"
-    return Problem("not a Sigma rule", document.path, document.start_line, hint, code="sigma")
+            return next(unknown_in_correlation(document), None) if key == "correlation" else None
+    meant = next(doubtful_names(document), None)
+    line = meant.line if meant is not None else document.start_line
+    hint = meant.hint if meant is not None else "a Sigma rule has detection:, correlation: or filter:"
+    return Problem("not a Sigma rule", document.path, line, hint, code="sigma")
 
 
 _WITH_MODIFIERS = ("detection", "filter")

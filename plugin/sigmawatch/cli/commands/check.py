@@ -39,12 +39,16 @@ __all__ = ["command"]
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--strict", is_flag=True, help="Warnings fail, too.")
+@click.option(
+    "--all", "show_all", is_flag=True, help="List all warnings, also where those of one kind are many."
+)
 @configuration_options
 @cache_option
 @format_option("text", "json", "sarif", "codequality")
 def command(
     paths: tuple[Path, ...],
     strict: bool,
+    show_all: bool,
     output_format: str,
     config_path: Path | None,
     environment: str | None,
@@ -53,7 +57,8 @@ def command(
     """Check rules, tests and datasets without an engine.
 
     PATHS are rules, packs, or folders of them; without any, the built-in pack. Finds everything that can be found
-    without running anything. Exit code 2 when there are errors, 1 with --strict and warnings.
+    without running anything. Exit code 2 when there are errors, 1 with --strict and warnings. Where more than 20
+    warnings are of one kind, the first ones are listed; all are with --all, and in the formats for machines.
 
     \b
     Example:
@@ -88,7 +93,7 @@ def command(
             problems += file.warnings
             tested += file.rules
     problems += untested(dict.fromkeys(item.document.path for item in rules.rules), tested)
-    _report(problems, len(rules.rules), output_format)
+    _report(problems, len(rules.rules), output_format, in_brief=not show_all)
     if any(problem.severity is Severity.ERROR for problem in problems):
         sys.exit(2)
     if strict and problems:
@@ -114,7 +119,7 @@ def _about_datasets(site: Environment, datasets: list[Dataset], compiled: Compil
     return [*warnings, *needing_only(off, compiled)[1]]
 
 
-def _report(problems: list[Problem], rules: int, output_format: str) -> None:
+def _report(problems: list[Problem], rules: int, output_format: str, *, in_brief: bool) -> None:
     errors = sum(problem.severity is Severity.ERROR for problem in problems)
     warnings = len(problems) - errors
     if output_format == "json":
@@ -125,10 +130,10 @@ def _report(problems: list[Problem], rules: int, output_format: str) -> None:
         return
     if output_format in ("sarif", "codequality"):
         # What was found is in the log of the job, too.
-        print_problems(problems)
+        print_problems(problems, in_brief=in_brief)
         print_json(sarif(problems) if output_format == "sarif" else code_quality(problems))
         return
-    print_problems(problems)
+    print_problems(problems, in_brief=in_brief)
     results().print(
         f"{counted(rules, 'rule')}: {counted(errors, 'error')}, {counted(warnings, 'warning')}",
         style="red" if errors else "green",
