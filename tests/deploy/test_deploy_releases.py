@@ -318,6 +318,12 @@ def test_what_a_rollback_goes_back_to(releases: list[Release], expected: int | N
         assert release_before(releases).number == expected
 
 
+def test_a_first_release_has_none_to_go_back_to_and_says_what_takes_it_out() -> None:
+    with pytest.raises(UsageError, match="release 1 is the first of p") as caught:
+        release_before([release(1)])
+    assert "sigmawatch destroy --pack p" in caught.value.hint
+
+
 # Taking a pack out ----------------------------------------------------------------------------------------
 
 

@@ -285,6 +285,11 @@ def release_before(releases: Sequence[Release]) -> Release:
             if one.digest != now.digest:
                 return one
             position = one.content
+    if len(releases) == 1 and not now.removal:
+        raise UsageError(
+            f"release {now.number} is the first of {now.pack}, so there is none to go back to",
+            hint=f"`sigmawatch destroy --pack {now.pack}` takes it out of the cluster.",
+        )
     raise UsageError(
         f"no complete release from before {now.number} is kept that differs from it",
         hint="`sigmawatch releases list` shows those that are kept; --to N goes to one of them.",
