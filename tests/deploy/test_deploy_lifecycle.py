@@ -238,6 +238,28 @@ def test_a_lost_registry_is_found_again(either: Target) -> None:
     assert either.actions(*artifacts) == ["unchanged"] * 6
 
 
+def test_what_left_the_pack_while_the_registry_was_lost_goes_by_its_marks(either: Target) -> None:
+    kept, gone = (Artifact("detection", f"{PREFIX}{name}", {"n": name}) for name in ("kept", "gone"))
+    unmarked = pipeline("gone") if either.cluster.info.distribution == "opensearch" else None
+    either.deploy(*filter(None, (kept, gone, unmarked)))
+    either.deploy(Artifact("detection", f"{PREFIX}other", {}), pack="theirs")
+    either.cluster.request("DELETE", f"/{REGISTRY_INDEX}")
+    plan = either.plan(kept)
+    assert {change.key: change.action for change in plan.changes} == {
+        kept.key: Action.RECORD,
+        gone.key: Action.DELETE,
+    }
+    apply(either.cluster, plan)
+    assert {hit["_id"] for hit in either.cluster.scan("sigmawatch-detections")} == {
+        kept.id,
+        f"{PREFIX}other",
+    }
+    assert either.actions(kept) == ["unchanged"]
+    if unmarked is not None:
+        # Nothing there says whose it is.
+        assert either.cluster.request("GET", f"/_ingest/pipeline/{unmarked.id}")
+
+
 def test_what_is_marked_as_another_packs_is_refused_even_where_it_is_the_same(either: Target) -> None:
     component = bundle()[3]
     either.deploy(component, pack="theirs")

@@ -12,14 +12,15 @@ from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.deploy.order import waves
 from sigmawatch.deploy.plan import Action, Change, Plan, Refusal
 from sigmawatch.deploy.registry import Entry, read_registry
-from sigmawatch.deploy.releases import latest_release
+from sigmawatch.deploy.releases import latest_release, read_release
 from sigmawatch.errors import ContentError, Problem, TargetUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from sigmawatch.cluster import Cluster
     from sigmawatch.deploy.kind import Body, Kind
+    from sigmawatch.deploy.releases import Reference, Release
 
 __all__ = ["MAX_DELETES", "engine_of", "plan", "removal_plan"]
 
@@ -67,8 +68,11 @@ def plan(
         one for wave in waves(bundle.values(), lambda artifact: kinds[artifact.kind].rank) for one in wave
     ]
     registry = read_registry(cluster)
+    last = latest_release(cluster, pack)
     notes: list[str] = []
     gone = [entry for key, entry in registry.items() if entry.pack == pack and key not in bundle]
+    if prune and bundle and last is not None and not any(entry.pack == pack for entry in registry.values()):
+        gone += _left_behind(cluster, last, bundle, registry)
     unknown = [entry for entry in gone if entry.kind not in kinds]
     if unknown:
         notes.append(f"{len(unknown)} artifacts of kinds that this version does not know are left alone")
@@ -107,8 +111,48 @@ def plan(
         registry=registry,
         refusals=tuple(_refusals(changes, max_deletes)),
         notes=tuple(notes),
-        last=latest_release(cluster, pack),
+        last=last,
     )
+
+
+def _left_behind(
+    cluster: Cluster, last: Release, bundle: Collection[ArtifactKey], registry: Collection[ArtifactKey]
+) -> list[Entry]:
+    """Return what the last release has and the bundle no longer, where the registry was lost that would know.
+
+    Only what its own marks say is of that pack: else a rule that left the pack would go on alerting, in nobody's list.
+    """
+    if last.removal:
+        return []
+    kinds = all_kinds()
+    found: list[Entry] = []
+    by_kind: dict[str, list[Reference]] = {}
+    for one in read_release(cluster, last.number).artifacts:
+        if one.key not in bundle and one.key not in registry and one.key.kind in kinds and not one.shared:
+            by_kind.setdefault(one.key.kind, []).append(one)
+    for name, references in by_kind.items():
+        kind = kinds[name]
+        try:
+            live = kind.read_all(cluster, [one.key.id for one in references])
+        except TargetUnavailable:
+            continue
+        for one in references:
+            body = live.get(one.key.id)
+            if body is not None and kind.marks_of(body).get("pack") == last.pack:
+                live_hash = content_hash(kind.normalise(body))
+                found.append(
+                    Entry(
+                        *one.key,
+                        last.pack,
+                        last.version,
+                        last.engine,
+                        one.hash,
+                        live_hash,
+                        last.created,
+                        seed=one.seed,
+                    )
+                )
+    return found
 
 
 def removal_plan(cluster: Cluster, *, pack: str, data: bool = False) -> Plan:
