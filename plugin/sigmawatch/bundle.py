@@ -8,10 +8,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from sigmawatch.alerts.document import ALERTS, HEALTH, SHADOW
-from sigmawatch.alerts.templates import alert_artifacts
+from sigmawatch.alerts.templates import alert_artifacts, alert_template_id
 from sigmawatch.artifact import ArtifactKey
 from sigmawatch.compile.cache import PlanCache, default_cache
-from sigmawatch.compile.context import KEYWORD_FIELDS, Binding, CompileContext, Compiled
+from sigmawatch.compile.context import DEFAULT_INDICES, KEYWORD_FIELDS, Binding, CompileContext, Compiled
 from sigmawatch.compile.files import compile_files
 from sigmawatch.compile.plan import STAGES
 from sigmawatch.config import Environment, dataset_settings, needing_only, tuned
@@ -63,6 +63,8 @@ __all__ = [
     "compile_pack",
     "indicator_artifacts",
     "known_datasets",
+    "of_tenant",
+    "owner_of",
     "pack_datasets",
     "traits_of",
     "unmade_enrichments",
@@ -147,10 +149,11 @@ def compile_context(
     keyword_fields: Iterable[str] = (),
     placeholders: Mapping[str, Sequence[str]] | None = None,
     root: Path | None = None,
+    tenant: str = "",
 ) -> CompileContext:
     """Return what the compiler has to know of the datasets.
 
-    `keyword_fields`: where keywords are searched besides `message`.
+    `keyword_fields`: where keywords are searched besides `message`. `tenant`: whose events alone are searched.
     """
     return CompileContext(
         bindings_of(datasets),
@@ -165,6 +168,7 @@ def compile_context(
         },
         placeholders=placeholders or {},
         root=root,
+        default_indices=f"{DEFAULT_INDICES}-{tenant}" if tenant else DEFAULT_INDICES,
     )
 
 
@@ -190,24 +194,44 @@ def compile_pack(
     settings = dataset_settings(site.datasets, known)
     known = as_enriched(site, known)
     own = [one for one in known if one.name in names]
-    context = compile_context(known, overrides=types, placeholders=site.placeholders, root=pack.root)
+    context = compile_context(
+        known, overrides=types, placeholders=site.placeholders, root=pack.root, tenant=site.tenant
+    )
     compiled = compile_files(rule_files([pack.rules, *site.exclusions]), context, cache=cache)
     if keep_going or not compiled.errors:
         plans, problems = tuned(compiled.plans, site.rules)
         compiled = replace(compiled, plans=tuple(plans), problems=(*compiled.problems, *problems))
         plans, problems = needing_only([one for one in known if not settings[one.name].enabled], compiled)
         compiled = replace(compiled, plans=tuple(plans), problems=(*compiled.problems, *problems))
-    return compiled, own
+    return (of_tenant(compiled, site.tenant) if site.tenant else compiled), own
+
+
+def of_tenant(compiled: Compiled, tenant: str) -> Compiled:
+    """Return the rules of one tenant, by ids of their own: what is kept by rule is then kept by tenant."""
+
+    def renamed(plan: DetectionPlan) -> DetectionPlan:
+        return replace(plan, rule=replace(plan.rule, id=f"{tenant}.{plan.rule.id}"))
+
+    return replace(
+        compiled,
+        plans=tuple(map(renamed, compiled.plans)),
+        places={f"{tenant}.{rule_id}": place for rule_id, place in compiled.places.items()},
+    )
 
 
 def as_enriched(site: Environment, datasets: Sequence[Dataset]) -> list[Dataset]:
-    """Return datasets with the fields that a site has added to their events, which rules may ask for.
+    """Return datasets as a site has them: with the fields that it has added to their events, and whose they are.
 
     Raises ContentError for what a site wants of datasets and cannot be.
     """
     settings = dataset_settings(site.datasets, datasets)
     return [
-        with_privacy(with_enrichments(one, settings[one.name].build_options()), settings[one.name].privacy)
+        replace(
+            with_privacy(
+                with_enrichments(one, settings[one.name].build_options()), settings[one.name].privacy
+            ),
+            tenant=site.tenant,
+        )
         for one in datasets
     ]
 
@@ -258,11 +282,12 @@ def build_bundle(
     namespace: str = "default",
     settings: Mapping[str, DatasetSettings] | None = None,
     keeping: Sequence[Kept] = (),
+    tenant: str = "",
 ) -> Bundle:
     """Return the bundle of compiled rules and datasets for one cluster.
 
     `settings`: what a site wants of datasets, by their names. `keeping`: how long everything is kept; what it does
-    not name is not looked after.
+    not name is not looked after. `tenant`: whose rules, datasets and alerts they are.
     """
     wanted = {dataset.name: (settings or {}).get(dataset.name, DatasetSettings()) for dataset in datasets}
     datasets = [dataset for dataset in datasets if wanted[dataset.name].enabled]
@@ -270,7 +295,7 @@ def build_bundle(
     added = {what: index_additions(one) for what, one in by_what.items()}
     found: list[Artifact] = [*base_artifacts(traits)]
     for dataset in datasets:
-        what = f"logs-{dataset.name}"
+        what = dataset.template_id
         mine = replace(wanted[dataset.name], template=added.get(what, {}))
         found += artifacts(dataset, namespace=namespace, traits=traits, settings=mine)
         if what in by_what:
@@ -280,21 +305,26 @@ def build_bundle(
                 ArtifactKey("data_stream", dataset.data_stream(namespace)),
             )
             found += retention_artifacts(by_what[what], needs=needs)
-    plain = {
-        name: added.get(name, {}).get("settings", {}).get("index", {})
-        for name in ("alerts", "shadow", "health")
+    kept_as = {name: f"{name}-{tenant}" if tenant else name for name in ("alerts", "shadow", "health")}
+    plain = {name: added.get(what, {}).get("settings", {}).get("index", {}) for name, what in kept_as.items()}
+    found += alert_artifacts(**plain, tenant=tenant)
+    templates = {
+        name: ArtifactKey("index_template", alert_template_id(name, tenant))
+        for name in (ALERTS, SHADOW, HEALTH)
     }
-    found += alert_artifacts(**plain)
-    for name, template in (("alerts", ALERTS), ("shadow", SHADOW), ("health", HEALTH)):
-        if name in by_what:
-            found += retention_artifacts(by_what[name], needs=[ArtifactKey("index_template", template)])
+    for what, key in zip(kept_as.values(), templates.values(), strict=True):
+        if what in by_what:
+            found += retention_artifacts(by_what[what], needs=[key])
     found += script_artifacts(watcher=target is Target.WATCHER)
+    here = {ArtifactKey("index_template", name): key for name, key in templates.items()}
     refused: dict[str, Problem] = {}
     for plan in compiled.plans:
         if plan.rule.stage == "test":
             continue
         try:
-            found.append(_detection(plan, target, namespace))
+            detection = _detection(plan, target, namespace)
+            needed = tuple(here.get(key, key) for key in detection.depends_on)
+            found.append(replace(detection, depends_on=needed))
         except RenderRefused as error:
             place = compiled.places.get(plan.rule.id)
             path, line = (place.path, place.detection) if place is not None else (None, None)
@@ -373,7 +403,8 @@ def bundle_for(
         cluster.kibana.require_detection_engine(cluster.kibana.space)
     problems = warnings + unmade_enrichments(datasets, settings, features)
     keeping = kept(
-        [(one.name, one.index_pattern) for one in datasets if settings[one.name].enabled],
+        [(one.name, one.template_id, one.index_pattern) for one in datasets if settings[one.name].enabled],
+        tenant=site.tenant,
         site=site.retention,
         tunings={name: one.retention or RetentionTuning() for name, one in settings.items()},
         features=features,
@@ -386,18 +417,25 @@ def bundle_for(
         namespace=namespace,
         settings=settings,
         keeping=keeping,
+        tenant=site.tenant,
     )
     if bundle.refused and not keep_going:
         raise ContentError(list(bundle.refused.values()))
-    return replace(bundle, artifacts=tuple(_placed(cluster, pack, [*bundle.artifacts, *brought])))
+    owner = owner_of(pack, site)
+    return replace(bundle, artifacts=tuple(_placed(cluster, owner, [*bundle.artifacts, *brought])))
 
 
-def _placed(cluster: Cluster, pack: Pack, artifacts: Iterable[Artifact]) -> list[Artifact]:
+def owner_of(pack: Pack, site: Environment) -> str:
+    """Return under which name a pack is deployed: for a tenant it is another one than for everybody."""
+    return f"{pack.name}@{site.tenant}" if site.tenant else pack.name
+
+
+def _placed(cluster: Cluster, owner: str, artifacts: Iterable[Artifact]) -> list[Artifact]:
     """Return artifacts with those of Kibana in the space of the cluster's Kibana."""
     from sigmawatch.deploy.spaces import placed
 
     kibana = cluster.settings.kibana
-    return placed(artifacts, space=kibana.space if kibana is not None else "", pack=pack.name)
+    return placed(artifacts, space=kibana.space if kibana is not None else "", pack=owner)
 
 
 def indicator_artifacts(
@@ -415,7 +453,7 @@ def indicator_artifacts(
         message = "threat_intel is switched on, and no indicators are named"
         raise ContentError([one.problem(message, "enrich.threat_intel", hint=hint) for one in asking])
     indicators, warnings = load_indicators(site.indicators)
-    return [threat_intel_artifact(indicators)], warnings
+    return [threat_intel_artifact(indicators, tenant=site.tenant)], warnings
 
 
 def with_key(

@@ -42,20 +42,37 @@ _LATER = {
     "visualize": ("visualize_v2",),
 }
 
+_ALIASES = ("sigmawatch-alerts", "sigmawatch-shadow", "sigmawatch-health")
 _OWN = ["sigmawatch-registry", "sigmawatch-releases", "sigmawatch-detections"]
 
 
-def role(name: str, *, target: Target = Target.RUNNER, space: str | None = None) -> Role:
+def role(name: str, *, target: Target = Target.RUNNER, space: str | None = None, tenant: str = "") -> Role:
     """Return the body of one of `ROLES`. Raises KeyError for another name.
 
     `target`: who executes the detections; a deployer of watches or of Kibana's rules also runs them, so it needs what
     a runner does. `space`: the space of Kibana that is deployed to; None: none, unless Kibana is the target.
+    `tenant`: whose logs and alerts alone it is about. What is deployed has no owner that a cluster knows, so every
+    deployer may change what another tenant's deployed; sigmawatch itself does not.
     """
     if target is Target.KIBANA:
         space = space or "default"
-    return {"deployer": _deployer, "runner": _runner, "analyst": _analyst, "shipper": _shipper}[name](
-        target, space
-    )
+    makers = {"deployer": _deployer, "runner": _runner, "analyst": _analyst, "shipper": _shipper}
+    body = makers[name](target, space)
+    if not tenant:
+        return body
+    indices = [
+        {**one, "names": [_of_tenant(index, tenant) for index in one["names"]]} for one in body["indices"]
+    ]
+    return {**body, "indices": indices}
+
+
+def _of_tenant(index: str, tenant: str) -> str:
+    """Return the indices of a tenant among those of a name or pattern: of logs, alerts, trials and health notes."""
+    if index == "logs-*":
+        return f"logs-*-{tenant}"
+    # Whoever may read an alias may read all that is behind it, so a tenant has its own.
+    alias = index.removesuffix("-*")
+    return index.replace(alias, f"{alias}-{tenant}", 1) if alias in _ALIASES else index
 
 
 def later_names(privilege: str) -> tuple[str, ...]:
@@ -125,8 +142,7 @@ def _runner(target: Target, space: str | None) -> Role:
 
 
 def _analyst(target: Target, space: str | None) -> Role:
-    own = ("sigmawatch-alerts", "sigmawatch-shadow", "sigmawatch-health")
-    names = ["logs-*", *(name for each in own for name in (each, f"{each}-*"))]
+    names = ["logs-*", *(name for each in _ALIASES for name in (each, f"{each}-*"))]
     indices = [_access(names, "read", "view_index_metadata")]
     features = [f"{feature}.read" for feature in _SHOWN]
     if target is Target.KIBANA:

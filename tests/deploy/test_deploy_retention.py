@@ -226,7 +226,7 @@ def test_what_is_to_be_deleted_is_not_kept_for_ever_in_silence() -> None:
     with LifecycleStandIn(opensearch=True, has_plugin=False) as server:
         target = target_at(server.url)
         features = target.cluster.features()
-        datasets = [("a.b", PATTERN)]
+        datasets = [("a.b", "logs-a.b", PATTERN)]
         wanted = SiteRetention(RetentionTuning("gdpr"))
         with pytest.raises(
             TargetUnavailable, match=r"after 23 days, but nobody .* opensearch-index-management"

@@ -41,7 +41,7 @@ def bodies(text: str, folder: Path, environment: str = "") -> dict[tuple[str, st
     datasets = [one for one in load_datasets(pack.ingest_pipelines) if one.name in {"auth.sshd", "web.nginx"}]
     settings = dataset_settings(site.datasets, datasets)
     keeping = kept(
-        [(one.name, one.index_pattern) for one in datasets],
+        [(one.name, one.template_id, one.index_pattern) for one in datasets],
         site=site.retention,
         tunings={name: one.retention or RetentionTuning() for name, one in settings.items()},
         features=ILM,

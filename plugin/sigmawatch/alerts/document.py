@@ -103,6 +103,8 @@ def alert_spec(plan: DetectionPlan, *, target: str, namespace: str = "default") 
     index = SHADOW if on_trial else ALERTS
     about = {
         "id": rule.id,
+        # What the rule itself is called: for a tenant, its deployed one has an id of its own.
+        "uuid": rule.id.removeprefix(f"{namespace}.") if rule.id.startswith(f"{namespace}.") else "",
         "name": rule.title,
         "version": rule.version,
         "description": rule.description[:MAX_DESCRIPTION],

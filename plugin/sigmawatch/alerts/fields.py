@@ -53,6 +53,7 @@ OWN = {
     "rule.license": "keyword",
     "rule.name": "keyword",
     "rule.reference": "keyword",
+    "rule.uuid": "keyword",
     "rule.version": "keyword",
     "sigmawatch.correlation.threshold": "double",
     "sigmawatch.correlation.type": "keyword",

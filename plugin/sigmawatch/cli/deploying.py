@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sigmawatch.artifact import SHARED_OWNER, secrets_in
-from sigmawatch.bundle import Bundle, bundle_for
+from sigmawatch.bundle import Bundle, bundle_for, owner_of
 from sigmawatch.cli.options import (
     DEFAULT_NAMESPACE,
     cluster_options,
@@ -23,6 +23,7 @@ from sigmawatch.cli.terminal import counted, errors, print_problems, progress_ba
 from sigmawatch.deploy import ApplyResult, Origin, Plan, apply, origin_of
 from sigmawatch.deploy import plan as make_plan
 from sigmawatch.deploy.journal import Account, Journals, journals_at
+from sigmawatch.deploy.plan import Refusal
 from sigmawatch.deploy.planner import MAX_DELETES
 from sigmawatch.deploy.proof import NotWorking, prove, samples_of
 from sigmawatch.deploy.registry import read_registry
@@ -48,6 +49,7 @@ __all__ = [
     "cut_off",
     "deploy_options",
     "deployed_pack",
+    "is_of_tenant",
     "journal_option",
     "max_deletes_option",
     "message_option",
@@ -157,6 +159,11 @@ def wanted(
     pack = open_pack(pack_path)
     site = site_of(config_path, environment, [pack.root])
     chosen = target or site.target
+    if site.tenant and namespace not in {None, site.tenant}:
+        raise UsageError(
+            f"--namespace {namespace}, and the environment {site.name} is that of the tenant {site.tenant}",
+            hint="A tenant's namespace is its name.",
+        )
     return Wanted(
         pack,
         site,
@@ -181,14 +188,29 @@ def planned(cluster: Cluster, what: Wanted) -> tuple[Bundle, Plan]:
     plan = make_plan(
         cluster,
         bundle.artifacts,
-        pack=what.pack.name,
+        pack=owner_of(what.pack, what.site),
         prune=options.prune,
         adopt=options.adopt,
         max_deletes=options.max_deletes,
         data=options.delete_data,
         spared=bundle.spared,
     )
+    elsewhere = _deployed_elsewhere(plan, what)
+    if elsewhere is not None and not options.adopt:
+        plan = replace(plan, refusals=(*plan.refusals, elsewhere))
     return bundle, plan
+
+
+def _deployed_elsewhere(plan: Plan, what: Wanted) -> Refusal | None:
+    """Return why a deploy would take the place of another namespace's: ids are the same whatever the namespace."""
+    last = plan.last
+    if last is None or last.removal or last.origin.namespace in {"", what.namespace}:
+        return None
+    there = last.origin.namespace + (f" ({last.origin.environment})" if last.origin.environment else "")
+    return Refusal(
+        f"release {last.number} deployed {plan.pack} for the namespace {there}, and this one is for {what.namespace}",
+        f"`tenant: {what.namespace}` in sigmawatch.yml has both side by side; --adopt replaces the other.",
+    )
 
 
 def tell_left_out(number: int) -> None:
@@ -199,23 +221,32 @@ def tell_left_out(number: int) -> None:
         )
 
 
-def deployed_pack(cluster: Cluster, given: str | None) -> str:
-    """Return the name of the pack that is meant. Raises UsageError, naming those there are."""
+def deployed_pack(cluster: Cluster, given: str | None, *, tenant: str = "") -> str:
+    """Return the name of the pack that is meant, as it is deployed. Raises UsageError, naming those there are.
+
+    `tenant`: whose packs alone may be meant.
+    """
     owners = {entry.pack for entry in read_registry(cluster).values()} - {SHARED_OWNER}
-    packs = sorted(owners | {release.pack for release in list_releases(cluster)})
+    deployed = sorted(owners | {release.pack for release in list_releases(cluster)})
+    packs = [pack for pack in deployed if is_of_tenant(pack, tenant)]
+    of = f" for the tenant {tenant}" if tenant else ""
     if given is None:
         if len(packs) == 1:
             return packs[0]
         if not packs:
-            raise UsageError("nothing is deployed in this cluster")
+            raise UsageError(f"nothing is deployed in this cluster{of}")
         raise UsageError("several packs are deployed here", hint=f"--pack takes one of {', '.join(packs)}.")
-    if given in packs:
-        return given
-    name = Path(given).resolve().name
-    if name not in packs:
-        known = f"There are {', '.join(packs)}." if packs else "Nothing is deployed in this cluster."
-        raise UsageError(f"no pack {given} is deployed here", hint=known)
-    return name
+    for name in (given, Path(given).resolve().name):
+        for pack in (name, f"{name}@{tenant}"):
+            if pack in packs:
+                return pack
+    known = f"There are {', '.join(packs)}." if packs else f"Nothing is deployed in this cluster{of}."
+    raise UsageError(f"no pack {given} is deployed here", hint=known)
+
+
+def is_of_tenant(pack: str, tenant: str) -> bool:
+    """Return whether a deployed pack may be meant where a tenant is; where none is, each may."""
+    return not tenant or pack.endswith(f"@{tenant}")
 
 
 def confirm(plan: Plan, *, yes: bool) -> None:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from sigmawatch.config.datasets import merged_datasets, read_datasets
-from sigmawatch.config.model import INDICES, NAMESPACE, Configuration, Environment, Kibana, Login, Secret
+from sigmawatch.config.model import (
+    INDICES,
+    NAMESPACE,
+    TENANT,
+    Configuration,
+    Environment,
+    Kibana,
+    Login,
+    Secret,
+)
 from sigmawatch.config.tuning import merged, read_tunings
 from sigmawatch.datasets.reader import Reader
 from sigmawatch.errors import ContentError, UsageError
@@ -41,6 +50,7 @@ _KEYS = (
     "tls",
     "timeout",
     "namespace",
+    "tenant",
     "live_types",
     "target",
     "kibana",
@@ -170,6 +180,9 @@ def _environment(name: str, reader: Reader, folder: Path, site: Environment) -> 
         tls.at("key").problem("key: without a certificate")
     if reader.get("cloud_id") is not None and reader.get("url") is not None:
         reader.at("cloud_id").problem("cloud_id: beside url", hint="give one of them")
+    tenant = _matching(reader, "tenant", TENANT, "lower-case letters, digits and _ .")
+    if tenant is not None and reader.get("namespace") is not None:
+        reader.at("namespace").problem("namespace: beside tenant", hint="a tenant's namespace is its name")
     return Environment(
         name=name,
         url=_addresses(reader),
@@ -181,7 +194,8 @@ def _environment(name: str, reader: Reader, folder: Path, site: Environment) -> 
         client_key=_existing(tls, "key", folder) if tls is not None and has_tls else None,
         verify=tls.flag("verify") if tls is not None and has_tls and tls.get("verify") else True,
         timeout=_seconds(reader),
-        namespace=_matching(reader, "namespace", NAMESPACE, "lower-case letters, digits and - _ ."),
+        namespace=tenant or _matching(reader, "namespace", NAMESPACE, "lower-case letters, digits and - _ ."),
+        tenant=tenant or "",
         live_types=_matching(
             reader,
             "live_types",

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from sigmawatch.config.datasets import DatasetTuning
     from sigmawatch.config.tuning import RuleTuning
 
-__all__ = ["INDICES", "NAMESPACE", "Configuration", "Environment", "Kibana", "Login", "Secret"]
+__all__ = ["INDICES", "NAMESPACE", "TENANT", "Configuration", "Environment", "Kibana", "Login", "Secret"]
 
 NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}", re.ASCII)
 """What can end the name of an index."""
+
+TENANT = re.compile(r"[a-z0-9][a-z0-9_.]{0,39}", re.ASCII)
+"""As `NAMESPACE`, without the hyphens that separate the parts of a name: patterns of one tenant match no other's."""
 
 INDICES = re.compile(r"[a-z0-9*.-][a-z0-9*,._+:-]*", re.ASCII)
 """Names of indices and patterns of them, also of remote clusters."""
@@ -90,6 +93,8 @@ class Environment:
     timeout: float | None = None
     namespace: str | None = None
     """Of data streams and alerts; None where the configuration leaves it to the command."""
+    tenant: str = ""
+    """Whose events and alerts alone it is about, which is also their namespace; empty: everybody's in the cluster."""
     live_types: str | None = None
     """Indices of the cluster whose mappings say what types fields have; None: ECS and the datasets say so."""
     target: str | None = None

@@ -25,16 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOOKUP",
-    "THREAT_INTEL",
     "lookup_processors",
+    "threat_intel_id",
     "with_enrichments",
 ]
 
 LOOKUP = "_lookup"
 """Where a document holds what is to be looked up, and what was found, while its pipeline runs."""
-
-THREAT_INTEL = "sigmawatch-threat-intel"
-"""The pipeline that all datasets call that compare their events with indicators."""
 
 LONGEST_AGENT = 512
 """Characters: the expressions that a user agent is tried against take the longer the longer it is."""
@@ -112,6 +109,11 @@ def with_enrichments(dataset: Dataset, options: Mapping[str, Any]) -> Dataset:
     )
 
 
+def threat_intel_id(tenant: str = "") -> str:
+    """Return the name of the pipeline that all datasets, or those of a tenant, call to compare with indicators."""
+    return f"sigmawatch-threat-intel-{tenant}" if tenant else "sigmawatch-threat-intel"
+
+
 def lookup_processors(dataset: Dataset, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the processors that look up what the script noted, and the script that puts it where ECS has it."""
     found: list[dict[str, Any]] = []
@@ -142,5 +144,6 @@ def lookup_processors(dataset: Dataset, options: Mapping[str, Any]) -> list[dict
         params = {"ends": list(_ENDS)}
         found.append({"script": {"tag": "found", "lang": "painless", "source": source, "params": params}})
     if wanted(options, "threat_intel"):
-        found.append({"pipeline": {"tag": "threat-intel", "name": THREAT_INTEL, "ignore_failure": True}})
+        name = threat_intel_id(dataset.tenant)
+        found.append({"pipeline": {"tag": "threat-intel", "name": name, "ignore_failure": True}})
     return found

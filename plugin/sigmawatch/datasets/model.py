@@ -210,16 +210,23 @@ class Dataset:
     """The dataset that its description adds to."""
     marks: tuple[str, ...] = ()
     """Beginnings of lines that no other log has."""
+    tenant: str = ""
+    """The tenant whose events alone it is about, which is their namespace; empty: everybody's."""
 
     @property
     def pipeline_id(self) -> str:
         """Name of its ingest pipeline, which is also the name of its component template."""
-        return f"sigmawatch-{self.name}"
+        return f"sigmawatch-{self.name}-{self.tenant}" if self.tenant else f"sigmawatch-{self.name}"
+
+    @property
+    def template_id(self) -> str:
+        """Name of its index template."""
+        return f"logs-{self.name}-{self.tenant}" if self.tenant else f"logs-{self.name}"
 
     @property
     def index_pattern(self) -> str:
-        """All its data streams, whatever their namespace."""
-        return f"logs-{self.name}-*"
+        """All its data streams, whatever their namespace; of a tenant its own."""
+        return f"logs-{self.name}-{self.tenant or '*'}"
 
     def data_stream(self, namespace: str = "default") -> str:
         """Return the name of its data stream in a namespace."""

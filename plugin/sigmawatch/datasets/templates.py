@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.artifact import Artifact, ArtifactKey
-from sigmawatch.datasets.enrich import THREAT_INTEL
+from sigmawatch.datasets.enrich import threat_intel_id
 from sigmawatch.datasets.load import base_fields
 from sigmawatch.datasets.pipeline import build_pipeline, hook_id
 from sigmawatch.datasets.settings import DatasetSettings
@@ -36,6 +36,9 @@ BASE_TEMPLATE = "sigmawatch-base"
 
 PRIORITY = 250
 """Above the built-in `logs` template (100) and the integrations of others (200)."""
+
+TENANT_PRIORITY = PRIORITY + 10
+"""A tenant's own template wins over the one for everybody."""
 
 IGNORE_ABOVE = 8191
 """Characters: four bytes each is the most UTF-8 needs, and 32,766 bytes the longest term that Lucene takes."""
@@ -165,7 +168,7 @@ def artifacts(
         source=source,
     )
     if settings.makes("threat_intel"):
-        needs = (*pipeline.depends_on, ArtifactKey("ingest_pipeline", THREAT_INTEL))
+        needs = (*pipeline.depends_on, ArtifactKey("ingest_pipeline", threat_intel_id(dataset.tenant)))
         pipeline = replace(pipeline, depends_on=needs)
     own = Artifact(
         "component_template",
@@ -182,7 +185,7 @@ def artifacts(
     custom = Artifact("component_template", f"{name}@custom", {"template": {}}, source=source, seed=True)
     template_body: dict[str, Any] = {
         "index_patterns": [dataset.index_pattern],
-        "priority": PRIORITY,
+        "priority": TENANT_PRIORITY if dataset.tenant else PRIORITY,
         "composed_of": [BASE_TEMPLATE, own.id, custom.id],
         "template": {"settings": {"index": {"default_pipeline": name}}},
     }
@@ -190,7 +193,7 @@ def artifacts(
         template_body["data_stream"] = {}
     template = Artifact(
         "index_template",
-        f"logs-{dataset.name}",
+        dataset.template_id,
         template_body,
         depends_on=(ArtifactKey("component_template", BASE_TEMPLATE), own.key, custom.key, pipeline.key),
         source=source,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.artifact import Artifact
 from sigmawatch.datasets.derive import PRIVATE_NETWORKS
-from sigmawatch.datasets.enrich import THREAT_INTEL
+from sigmawatch.datasets.enrich import threat_intel_id
 from sigmawatch.datasets.public_suffixes import is_public_suffix
 from sigmawatch.datasets.script import Script
 from sigmawatch.errors import ContentError, Problem, Severity
@@ -266,8 +266,8 @@ def _inside() -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     return tuple(ipaddress.ip_network(one) for one in PRIVATE_NETWORKS)
 
 
-def threat_intel_artifact(indicators: Sequence[Indicator]) -> Artifact:
-    """Return the pipeline that compares events with indicators."""
+def threat_intel_artifact(indicators: Sequence[Indicator], *, tenant: str = "") -> Artifact:
+    """Return the pipeline that compares events with indicators, of everybody or of one tenant alone."""
     body = {
         "description": f"Compares events with {len(indicators):,} indicators of compromise",
         "processors": [
@@ -286,7 +286,7 @@ def threat_intel_artifact(indicators: Sequence[Indicator]) -> Artifact:
             }
         ],
     }
-    return Artifact("ingest_pipeline", THREAT_INTEL, body, source="threat_intel", shared=True)
+    return Artifact("ingest_pipeline", threat_intel_id(tenant), body, source="threat_intel", shared=True)
 
 
 def _place(name: str, kind: str) -> dict[str, Any]:

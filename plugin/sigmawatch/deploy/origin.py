@@ -24,7 +24,7 @@ _PEOPLE = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILD_REQUESTEDFOR", "BITBUCKET
 
 @dataclass(frozen=True)
 class Origin:
-    """Who applies a plan, and what it was made of. Everything may be empty; nothing of it decides anything."""
+    """Who applies a plan, and what it was made of. Everything may be empty."""
 
     by: str = ""
     """User and host; in a CI job also who started it."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["check_privileges"]
 
 
-def check_privileges(cluster: Cluster, name: str, *, target: Target) -> Finding:
+def check_privileges(cluster: Cluster, name: str, *, target: Target, tenant: str = "") -> Finding:
     """Return whether we may do what a role needs; the cluster itself is asked. Raises ClusterError.
 
     What is needed in Kibana is asked where one is configured: Elasticsearch knows that, too.
@@ -28,7 +28,7 @@ def check_privileges(cluster: Cluster, name: str, *, target: Target) -> Finding:
         return Finding(check, Verdict.UNKNOWN, "OpenSearch does not tell privileges beforehand")
     kibana = cluster.settings.kibana
     space = kibana.space if kibana is not None else None
-    wanted = role(name, target=target, space=space)
+    wanted = role(name, target=target, space=space, tenant=tenant)
     applications = wanted.get("applications", ())
     body = {
         "cluster": wanted["cluster"],

@@ -70,7 +70,7 @@ def require_deployed(cluster: Cluster, dataset: Dataset) -> None:
     Without its template any index of that name would be made: no pipeline, guessed types, in the way of the
     data stream ever after.
     """
-    name = f"logs-{dataset.name}"
+    name = dataset.template_id
     try:
         found = cluster.request("GET", url_path("_index_template", name), ignore=(404,))
     except ResponseError as error:

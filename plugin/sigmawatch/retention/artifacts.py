@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.alerts.document import ALERTS, HEALTH, SHADOW
+from sigmawatch.alerts.templates import alert_template_id
 from sigmawatch.artifact import Artifact, ArtifactKey, content_hash
 from sigmawatch.errors import TargetUnavailable
 from sigmawatch.retention.reading import DEFAULT, presets, resolved
 from sigmawatch.retention.render import (
+    ISM_PRIORITY,
     ilm_policy,
     ilm_until,
     ism_policy,
@@ -41,13 +43,16 @@ class Kept:
     """How long the indices of one pattern are kept, and by whom."""
 
     what: str
-    """`logs-<dataset>`, `alerts`, `shadow` (alerts of rules on trial) or `health`."""
+    """Name of the index template, `alerts`, `shadow` (alerts of rules on trial) or `health`; of a tenant, the latter
+    end with its name."""
     pattern: str
     """Names of the data streams or indices."""
     mechanism: Mechanism
     retention: Retention
     monthly: bool = False
     """Indices that end by themselves, one a month, and are not rolled over."""
+    tenant: str = ""
+    """Whose they are; empty: everybody's."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -105,22 +110,24 @@ def _lack(mechanism: Mechanism, features: Features) -> str:
 
 
 def kept(
-    datasets: Iterable[tuple[str, str]],
+    datasets: Iterable[tuple[str, str, str]],
     *,
+    tenant: str = "",
     site: SiteRetention,
     tunings: Mapping[str, RetentionTuning],
     features: Features,
 ) -> list[Kept]:
     """Return how long everything is kept.
 
-    `datasets`: name and index pattern of each. `tunings`: what is said about datasets, by name. Raises
-    TargetUnavailable where something is to be deleted some day and nobody in the cluster could.
+    `datasets`: name, index template and index pattern of each. `tenant`: whose they are. `tunings`: what is said about
+    datasets, by name. Raises TargetUnavailable where something is to be deleted some day and nobody in the cluster
+    could.
     """
     mechanism = choose_mechanism(site, features)
     found = []
-    for name, pattern in datasets:
+    for name, template, pattern in datasets:
         retention = resolved(site, name, tunings.get(name))
-        found.append(Kept(f"logs-{name}", pattern, retention.by or mechanism, retention))
+        found.append(Kept(template, pattern, retention.by or mechanism, retention, tenant=tenant))
     deleted = [one for one in found if one.retention.delete is not None and one.retention.by is None]
     if deleted and mechanism is Mechanism.NONE and site.by != Mechanism.NONE:
         lacks = "; ".join(dict.fromkeys(filter(None, (_lack(one, features) for one in _FEATURES))))
@@ -141,7 +148,12 @@ def kept(
         source = preset.name if given is ... else "own"
         found.append(
             Kept(
-                what, f"{name}-*", plain, Retention(source, delete=age, best_compression=False), monthly=True
+                f"{what}-{tenant}" if tenant else what,
+                f"{alert_template_id(name, tenant)}-*",
+                plain,
+                Retention(source, delete=age, best_compression=False),
+                monthly=True,
+                tenant=tenant,
             )
         )
     return found
@@ -175,11 +187,13 @@ def retention_artifacts(one: Kept, *, needs: Iterable[ArtifactKey] = ()) -> list
     if one.mechanism is Mechanism.NONE:
         return []
     retention, ilm = one.retention, one.mechanism is Mechanism.ILM
+    # Two policies of the same priority for one index are refused.
+    priority = ISM_PRIORITY + 10 if one.tenant else ISM_PRIORITY
     if one.monthly:
         age = None if retention.delete is None else retention.delete + MONTH
-        body = ilm_until(age) if ilm else ism_until(age, one.pattern)
+        body = ilm_until(age) if ilm else ism_until(age, one.pattern, priority)
     else:
-        body = ilm_policy(retention) if ilm else ism_policy(retention, one.pattern)
+        body = ilm_policy(retention) if ilm else ism_policy(retention, one.pattern, priority)
     name = policy_id(one.what)
     policy = Artifact("ilm_policy" if ilm else "ism_policy", name, body, source=source, shared=shared)
     attached: dict[str, Any] = {"policy": name}

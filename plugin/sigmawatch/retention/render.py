@@ -13,7 +13,19 @@ if TYPE_CHECKING:
 
     from sigmawatch.retention.values import Retention
 
-__all__ = ["PRIORITIES", "ilm_policy", "ilm_until", "ism_policy", "ism_until", "lifecycle", "unserved"]
+__all__ = [
+    "ISM_PRIORITY",
+    "PRIORITIES",
+    "ilm_policy",
+    "ilm_until",
+    "ism_policy",
+    "ism_until",
+    "lifecycle",
+    "unserved",
+]
+
+ISM_PRIORITY = 250
+"""Of the policies that take indices by their names: two of one priority must not match the same."""
 
 PRIORITIES = {"hot": 100, "warm": 50, "cold": 0}
 """After a restart the indices that are written and searched most come back first."""
@@ -57,7 +69,7 @@ def _phase(age: int, name: str, **actions: Any) -> dict[str, Any]:
     }
 
 
-def ism_policy(retention: Retention, pattern: str) -> dict[str, Any]:
+def ism_policy(retention: Retention, pattern: str, priority: int = ISM_PRIORITY) -> dict[str, Any]:
     """Return the body of an ISM policy for the data streams that `pattern` matches."""
     rollover = {
         "min_index_age": f"{retention.rollover_age}d",
@@ -72,30 +84,32 @@ def ism_policy(retention: Retention, pattern: str) -> dict[str, Any]:
     if retention.delete is not None:
         states.append(("delete", retention.delete, [{"delete": {}}]))
     # Of an index that was not rolled over this asks nothing: it is left only when the rollover is done.
-    return _ism(pattern, states, "min_rollover_age")
+    return _ism(pattern, priority, states, "min_rollover_age")
 
 
-def ism_until(days: int | None, pattern: str) -> dict[str, Any]:
+def ism_until(days: int | None, pattern: str, priority: int = ISM_PRIORITY) -> dict[str, Any]:
     """Return the body of an ISM policy for indices that end by themselves; `days` as for `ilm_until`."""
     states: list[tuple[str, int, list[dict[str, Any]]]] = [("hot", 0, [])]
     if days is not None:
         states.append(("delete", days, [{"delete": {}}]))
-    return _ism(pattern, states, "min_index_age")
+    return _ism(pattern, priority, states, "min_index_age")
 
 
-def _ism(pattern: str, states: list[tuple[str, int, list[dict[str, Any]]]], age: str) -> dict[str, Any]:
+def _ism(
+    pattern: str, priority: int, states: list[tuple[str, int, list[dict[str, Any]]]], age: str
+) -> dict[str, Any]:
     bodies: list[dict[str, Any]] = []
     for (name, _, actions), following in zip(states, [*states[1:], None], strict=True):
-        priority = [{"index_priority": {"priority": PRIORITIES[name]}}] if name in PRIORITIES else []
+        recovered = [{"index_priority": {"priority": PRIORITIES[name]}}] if name in PRIORITIES else []
         transitions = (
             [{"state_name": following[0], "conditions": {age: f"{following[1]}d"}}] if following else []
         )
-        bodies.append({"name": name, "actions": [*priority, *actions], "transitions": transitions})
+        bodies.append({"name": name, "actions": [*recovered, *actions], "transitions": transitions})
     return {
         "policy": {
             "description": f"sigmawatch: how long {pattern} is kept",
             "default_state": states[0][0],
-            "ism_template": [{"index_patterns": [pattern], "priority": 250}],
+            "ism_template": [{"index_patterns": [pattern], "priority": priority}],
             "states": bodies,
         }
     }

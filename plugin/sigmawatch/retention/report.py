@@ -31,7 +31,7 @@ _ATTACHMENTS = {
 }
 _POLICIES = {Mechanism.ILM: "ilm_policy", Mechanism.ISM: "ism_policy"}
 _OWN = (f"{ALERTS}-*", f"{SHADOW}-*", f"{HEALTH}-*")
-_TEMPLATE = re.compile(r"logs-[a-z0-9_.]+")
+_TEMPLATE = re.compile(r"(?P<dataset>logs-[a-z0-9_.]+)(?P<tenant>-[a-z0-9_.]+)?")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,9 @@ def read_holdings(cluster: Cluster) -> list[Holding]:
     registry = read_registry(cluster)
     attached = {key.id: _ATTACHMENTS[key.kind] for key in registry if key.kind in _ATTACHMENTS}
     patterns = [
-        f"{key.id}-*" for key in registry if key.kind == "index_template" and _TEMPLATE.fullmatch(key.id)
+        f"{found['dataset']}{found['tenant'] or '-*'}"
+        for key in registry
+        if key.kind == "index_template" and (found := _TEMPLATE.fullmatch(key.id))
     ]
     known = dict.fromkeys([*sorted({*patterns, *attached} - set(_OWN))])
     if registry:

@@ -56,14 +56,16 @@ class Detections:
     unreadable: tuple[Unreadable, ...] = ()
 
 
-def read_detections(cluster: Cluster) -> Detections:
-    """Return the detections deployed in the cluster, in order of their ids.
+def read_detections(cluster: Cluster, *, tenant: str = "") -> Detections:
+    """Return the detections deployed in the cluster, or those of one tenant, in order of their ids.
 
     Raises ContentError when there is none, ClusterError when the cluster fails.
     """
     readable: list[Detection] = []
     unreadable: list[Unreadable] = []
-    for hit in sorted(cluster.scan(DETECTIONS), key=lambda hit: str(hit["_id"])):
+    mine = f"{tenant}." if tenant else ""
+    hits = [hit for hit in cluster.scan(DETECTIONS) if str(hit["_id"]).startswith(mine)]
+    for hit in sorted(hits, key=lambda hit: str(hit["_id"])):
         data = hit["_source"].get("plan")
         namespace = data.get("namespace") if isinstance(data, dict) else None
         namespace = namespace if isinstance(namespace, str) else "default"
@@ -76,7 +78,8 @@ def read_detections(cluster: Cluster) -> Detections:
             )
     if not readable and not unreadable:
         hint = "run `sigmawatch deploy --target runner` first"
-        raise ContentError([Problem(f"no detections are deployed in {cluster.url}", hint=hint)])
+        of = f" for the tenant {tenant}" if tenant else ""
+        raise ContentError([Problem(f"no detections are deployed in {cluster.url}{of}", hint=hint)])
     return Detections(tuple(readable), tuple(unreadable))
 
 

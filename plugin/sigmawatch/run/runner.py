@@ -84,10 +84,11 @@ class _Step:
 
 
 class Runner:
-    """Evaluates detections against one cluster."""
+    """Evaluates detections against one cluster: all of them, or those of one tenant."""
 
-    def __init__(self, cluster: Cluster, *, clock: Callable[[], int] = now) -> None:
+    def __init__(self, cluster: Cluster, *, clock: Callable[[], int] = now, tenant: str = "") -> None:
         self._cluster = cluster
+        self._tenant = tenant
         self._clock = clock
         self._detections = Detections()
         self._version: object = None
@@ -104,7 +105,7 @@ class Runner:
         interval of a plain rule. Repeating it changes nothing. Raises UsageError for an id that is unknown.
         """
         tick = Tick(at)
-        self._detections = read_detections(self._cluster)
+        self._detections = read_detections(self._cluster, tenant=self._tenant)
         known = {detection.id for detection in self._detections.readable}
         for rule in rules:
             if rule not in known:
@@ -127,7 +128,7 @@ class Runner:
         version = version_of(self._cluster)
         if version is None or version != self._version:
             self._version = None  # until they are read
-            self._detections = read_detections(self._cluster)
+            self._detections = read_detections(self._cluster, tenant=self._tenant)
             self._version = version
         return len(self._detections.readable)
 

@@ -16,7 +16,7 @@ from sigmawatch.cli.deploying import (
     pack_name_option,
     yes_option,
 )
-from sigmawatch.cli.options import cluster_options, format_option, open_cluster
+from sigmawatch.cli.options import cluster_options, format_option, open_cluster, site_of
 from sigmawatch.cli.terminal import errors, print_json, results
 from sigmawatch.deploy import DeployIncomplete, Origin, removal_plan, render_plan
 from sigmawatch.deploy.origin import whoami
@@ -56,8 +56,9 @@ def command(
     Example:
       sigmawatch destroy --url https://es.example.com:9200
     """
+    site = site_of(connection["config_path"], connection["environment"])
     with open_cluster(**connection) as cluster:
-        pack = deployed_pack(cluster, pack_name)
+        pack = deployed_pack(cluster, pack_name, tenant=site.tenant)
         plan = removal_plan(cluster, pack=pack, data=delete_data)
         if output_format == "text":
             results().print(render_plan(plan))

@@ -105,7 +105,7 @@ def _examined(
         executing = choose_target(target, cluster.features())
     except TargetUnavailable:  # told already
         executing = Target.RUNNER
-    found += [check_privileges(cluster, name, target=executing) for name in roles]
+    found += [check_privileges(cluster, name, target=executing, tenant=site.tenant) for name in roles]
     types: dict[str, str] = {}
     known = known_datasets(own)
     for dataset in known:

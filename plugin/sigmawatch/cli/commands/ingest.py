@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -113,14 +113,16 @@ def command(
       zcat flows.gz | sigmawatch ingest --dataset flow.aws_vpc --failed refused.ndjson -
     """
     pack = open_pack(pack_path)
-    known = {dataset.name: dataset for dataset in known_datasets(pack_datasets(pack))}
+    known = {one.name: one for one in known_datasets(pack_datasets(pack))}
     if name is not None and name not in known:
         raise UsageError(f"unknown dataset {name}", hint=_capital(similar_names(name, known)))
     site = site_of(config_path, environment, [pack.root])
     settings = dataset_settings(site.datasets, known.values())
     if name is not None and not settings[name].enabled:
         raise UsageError(f"the dataset {name} is switched off", hint="By `datasets:` in sigmawatch.yml.")
-    known = {one: dataset for one, dataset in known.items() if settings[one].enabled}
+    known = {
+        one: replace(dataset, tenant=site.tenant) for one, dataset in known.items() if settings[one].enabled
+    }
     sources = [] if follow else find_sources(given)
     refused = RefusedLines(failed_path, append=follow) if failed_path is not None else None
     with open_cluster(

@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sigmawatch.cli.deploying import cut_off, deployed_pack, journal_option, pack_name_option
-from sigmawatch.cli.options import cluster_options, format_option, open_cluster
+from sigmawatch.cli.deploying import (
+    cut_off,
+    deployed_pack,
+    is_of_tenant,
+    journal_option,
+    pack_name_option,
+)
+from sigmawatch.cli.options import cluster_options, format_option, open_cluster, site_of
 from sigmawatch.cli.terminal import errors, print_json, results
 from sigmawatch.deploy.compare import unified_diff
 from sigmawatch.deploy.journal import journals_at
@@ -48,11 +54,14 @@ def list_(pack_name: str | None, journal_folder: Path | None, output_format: str
     Example:
       sigmawatch releases list
     """
+    tenant = site_of(connection["config_path"], connection["environment"]).tenant
     with open_cluster(**connection) as cluster:
-        pack = None if pack_name is None else deployed_pack(cluster, pack_name)
-        found = list_releases(cluster, pack)
-        newest = {one.pack: one for one in reversed(found)}
-        unfinished = cut_off(cluster, journals_at(journal_folder), newest.values(), pack)
+        pack = None if pack_name is None else deployed_pack(cluster, pack_name, tenant=tenant)
+        releases = list_releases(cluster, pack)
+        found = [one for one in releases if is_of_tenant(one.pack, tenant)]
+        newest = {one.pack: one for one in reversed(releases)}
+        cut = cut_off(cluster, journals_at(journal_folder), newest.values(), pack)
+        unfinished = [one for one in cut if is_of_tenant(one.pack, tenant)]
     if output_format == "json":
         told = [one.to_dict() for one in unfinished]
         print_json({"releases": [one.to_dict() for one in found], "cut_off": told})

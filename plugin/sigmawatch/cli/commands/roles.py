@@ -5,10 +5,17 @@ from __future__ import annotations
 import click
 
 from sigmawatch.cli.terminal import print_json
+from sigmawatch.config.model import TENANT
 from sigmawatch.render.target import Target
 from sigmawatch.roles import ROLES, role
 
 __all__ = ["command"]
+
+
+def _tenant(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
+    if value is not None and not TENANT.fullmatch(value):
+        raise click.BadParameter(f"{value!r} must have lower-case letters, digits and _ . only", ctx, param)
+    return value or ""
 
 
 @click.command()
@@ -25,7 +32,8 @@ __all__ = ["command"]
     metavar="NAME",
     help="Also what it takes to deploy to this space of Kibana and to look at it; with --target kibana always one.",
 )
-def command(names: tuple[str, ...], target: str, space: str | None) -> None:
+@click.option("--tenant", callback=_tenant, help="Only for the logs and alerts of this tenant.")
+def command(names: tuple[str, ...], target: str, space: str | None, tenant: str) -> None:
     """Print roles of Elasticsearch with the least privileges, in Kibana too.
 
     One name prints the body for `PUT _security/role/NAME`; several, or none for all, print them by name, which is
@@ -36,5 +44,5 @@ def command(names: tuple[str, ...], target: str, space: str | None) -> None:
       sigmawatch roles deployer | curl -u admin -X PUT -H 'content-type: application/json' --data-binary @- \\
         https://es.example.com:9200/_security/role/sigmawatch-deployer
     """
-    found = {name: role(name, target=Target(target), space=space) for name in names or ROLES}
+    found = {name: role(name, target=Target(target), space=space, tenant=tenant) for name in names or ROLES}
     print_json(found[names[0]] if len(names) == 1 else found)

@@ -11,6 +11,7 @@ from sigmawatch.cli.deploying import (
     carry_out,
     confirm,
     deployed_pack,
+    is_of_tenant,
     journal_option,
     max_deletes_option,
     message_option,
@@ -76,7 +77,7 @@ def command(
     """
     site = site_of(connection["config_path"], connection["environment"])
     with open_cluster(**connection) as cluster:
-        release = _release(cluster, pack_name, number)
+        release = _release(cluster, pack_name, number, site.tenant)
         plan = make_plan(
             cluster, restored(cluster, release), pack=release.pack, adopt=adopt, max_deletes=max_deletes
         )
@@ -116,14 +117,18 @@ def command(
     require_working(failing)
 
 
-def _release(cluster: Cluster, pack_name: str | None, number: int | None) -> Release:
+def _release(cluster: Cluster, pack_name: str | None, number: int | None, tenant: str) -> Release:
     """Return the release to go back to. Raises UsageError for one that cannot be."""
     if number is None:
-        pack = deployed_pack(cluster, pack_name)
+        pack = deployed_pack(cluster, pack_name, tenant=tenant)
         return read_release(cluster, release_before(list_releases(cluster, pack)).number)
     release = read_release(cluster, number)
-    if pack_name is not None and release.pack != deployed_pack(cluster, pack_name):
+    if pack_name is not None and release.pack != deployed_pack(cluster, pack_name, tenant=tenant):
         raise UsageError(f"release {number} is of pack {release.pack}")
+    if not is_of_tenant(release.pack, tenant):
+        raise UsageError(
+            f"release {number} is of pack {release.pack}, and the environment that of the tenant {tenant}"
+        )
     if release.removal:
         raise UsageError(
             f"release {number} removed the pack {release.pack}", hint="`sigmawatch destroy` does that."

@@ -12,7 +12,7 @@ import click
 import orjson
 
 from sigmawatch.cli.alerts import alert_table
-from sigmawatch.cli.options import cluster_options, format_option, open_cluster
+from sigmawatch.cli.options import cluster_options, format_option, open_cluster, site_of
 from sigmawatch.cli.terminal import counted, errors, results
 from sigmawatch.errors import UsageError
 from sigmawatch.run.runner import Runner, Tick
@@ -42,7 +42,8 @@ def command(
     """Execute the deployed detections and write alerts.
 
     For clusters without Watcher. Keeps a checkpoint for each rule in the cluster: however often it is killed
-    and restarted, no alert is lost and none written twice. It runs until it is interrupted.
+    and restarted, no alert is lost and none written twice. It runs until it is interrupted. In the environment of a
+    tenant only its detections are executed.
 
     \b
     Example:
@@ -55,9 +56,12 @@ def command(
         raise UsageError("--rule needs --at")
     moment = None if at is None else _moment(at)
     report = _Json() if output_format == "json" else _Text()
+    tenant = site_of(connection["config_path"], connection["environment"]).tenant
+    mine = f"{tenant}." if tenant else ""
+    rules = tuple(one if one.startswith(mine) else f"{mine}{one}" for one in rules)
     with open_cluster(**connection) as cluster:
         _ = cluster.info  # says what else answers there, if it is no cluster
-        runner = Runner(cluster)
+        runner = Runner(cluster, tenant=tenant)
         if not once:
             _until_told(runner, report, cluster.url)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,8 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from sigmawatch.artifact import SHARED_OWNER
-from sigmawatch.cli.deploying import cut_off, deployed_pack, journal_option, pack_name_option
-from sigmawatch.cli.options import cluster_options, format_option, open_cluster
+from sigmawatch.cli.deploying import (
+    cut_off,
+    deployed_pack,
+    is_of_tenant,
+    journal_option,
+    pack_name_option,
+)
+from sigmawatch.cli.options import cluster_options, format_option, open_cluster, site_of
 from sigmawatch.cli.terminal import counted, print_json, results
 from sigmawatch.deploy.journal import journals_at
 from sigmawatch.deploy.present import release_line, render_cut_off
@@ -65,11 +72,15 @@ def command(
       sigmawatch status --url https://es.example.com:9200
     """
     journals = journals_at(journal_folder)
+    tenant = site_of(connection["config_path"], connection["environment"]).tenant
     with open_cluster(**connection) as cluster:
         try:
-            pack = None if pack_name is None else deployed_pack(cluster, pack_name)
+            pack = None if pack_name is None else deployed_pack(cluster, pack_name, tenant=tenant)
             status = read_status(cluster, pack=pack)
-            unfinished = cut_off(cluster, journals, (one.release for one in status.packs), pack)
+            cut = cut_off(cluster, journals, (one.release for one in status.packs), pack)
+            unfinished = [one for one in cut if is_of_tenant(one.pack, tenant)]
+            mine = [one for one in status.packs if one.pack == SHARED_OWNER or is_of_tenant(one.pack, tenant)]
+            status = replace(status, packs=tuple(mine))
             health = read_health(cluster)
             holdings = read_holdings(cluster)
         except ClusterError as error:
