@@ -127,6 +127,30 @@ def test_status_tells_what_is_deployed_and_what_somebody_changed(cluster_url: st
     assert (unknown.code, "There are soc." in unknown.err) == (2, True)
 
 
+def test_drift_shows_what_somebody_changed_line_by_line(cluster_url: str, pack: Path) -> None:
+    at = ["--url", cluster_url]
+    write(pack / "rules/second.yml", rule_text(head="name: second_rule"))
+    deployed(cluster_url, pack)
+    fine = sigmawatch("drift", "--detailed-exitcode", *at)
+    assert (fine.code, fine.out) == (0, "All as deployed.\n")
+    with connect(ConnectionSettings(cluster_url)) as cluster:
+        refreshed = {"refresh": "true"}
+        cluster.request("DELETE", "/sigmawatch-detections/_doc/second_rule", params=refreshed)
+        document = cluster.request("GET", "/sigmawatch-detections/_doc/first_rule")["_source"]
+        before = document["plan"]["interval"]
+        document["plan"]["interval"] = 86_400
+        cluster.request("PUT", "/sigmawatch-detections/_doc/first_rule", document, params=refreshed)
+    drifted = sigmawatch("drift", "--detailed-exitcode", *at, "--pack", "soc")
+    assert drifted.code == 3
+    assert "! soc: detection first_rule changed outside (since " in drifted.out
+    assert f'    -  "interval": {before},\n    +  "interval": 86400,\n' in drifted.out
+    assert "! soc: detection second_rule missing" in drifted.out
+    assert drifted.out.endswith("2 artifacts not as deployed.\n")
+    first, second = sigmawatch("drift", "--format", "json", *at).json["drift"]
+    assert (first["condition"], '+  "interval": 86400,' in first["diff"]) == ("changed outside", True)
+    assert (second["condition"], second["diff"]) == ("missing", "")
+
+
 def test_destroy_leaves_nothing_of_ours_but_the_data_and_its_history(
     cluster_url: str, pack: Path, tmp_path: Path
 ) -> None:

@@ -139,7 +139,7 @@ def _left_behind(
         for one in references:
             body = live.get(one.key.id)
             if body is not None and kind.marks_of(body).get("pack") == last.pack:
-                live_hash = content_hash(kind.normalise(body))
+                live_hash = content_hash(kind.ours(body, ()))
                 found.append(
                     Entry(
                         *one.key,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sigmawatch.run.history import History
 
 __all__ = [
+    "difference_lines",
     "release_line",
     "render_cut_off",
     "render_history",
@@ -74,12 +75,16 @@ def _lines(plan: Plan, full: bool) -> Iterator[Text]:
 def _difference(change: Change, full: bool) -> Iterator[Text]:
     if change.action not in _WITH_DIFF and not (full and change.action is Action.CREATE):
         return
-    lines = change.diff.splitlines()
+    lines = difference_lines(change.diff)
     shown = lines if full else lines[:_MAX_DIFF]
-    for line in shown:
-        yield _difference_line(line)
+    yield from shown
     if len(shown) < len(lines):
         yield Text(f"    … {len(lines) - len(shown)} more lines", style="dim")
+
+
+def difference_lines(diff: str) -> list[Text]:
+    """Return a unified diff to print, a line each."""
+    return [_difference_line(line) for line in diff.splitlines()]
 
 
 def _difference_line(line: str) -> Text:
@@ -220,7 +225,7 @@ def render_release(release: Release, differences: Mapping[ArtifactKey, str]) -> 
         lines.append(Text("Nothing in the cluster was changed."))
     for key, text in differences.items():
         lines.append(Text(f"{key}", style="bold"))
-        lines += [_difference_line(line) for line in text.splitlines()]
+        lines += difference_lines(text)
     return Group(*lines)
 
 

@@ -8,10 +8,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.artifact import SHARED_OWNER, ArtifactKey, content_hash
+from sigmawatch.deploy.compare import unified_diff
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.deploy.lock import holder
 from sigmawatch.deploy.registry import Entry, read_registry
-from sigmawatch.deploy.releases import Release, latest_release
+from sigmawatch.deploy.releases import Reference, Release, bodies_of, latest_release
 from sigmawatch.errors import TargetUnavailable
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from sigmawatch.cluster import Cluster
 
-__all__ = ["Condition", "Finding", "PackStatus", "Status", "read_status"]
+__all__ = ["Condition", "Drift", "Finding", "PackStatus", "Status", "read_drift", "read_status"]
 
 
 class Condition(StrEnum):
@@ -119,6 +120,52 @@ def read_status(cluster: Cluster, *, pack: str | None = None) -> Status:
             )
         )
     return Status(str(cluster.info), tuple(packs), holder(cluster))
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How one artifact differs from what was deployed."""
+
+    pack: str
+    finding: Finding
+    diff: str
+    """From what was deployed to what is there, as a unified diff; empty where either is not known."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON."""
+        key = self.finding.key
+        return {
+            "pack": self.pack,
+            "kind": key.kind,
+            "id": key.id,
+            "condition": self.finding.condition.value,
+            "detail": self.finding.detail,
+            "diff": self.diff,
+        }
+
+
+def read_drift(cluster: Cluster, *, pack: str | None = None) -> list[Drift]:
+    """Return what is not as it was deployed, with the differences, of one pack or of all. Raises ClusterError."""
+    registry = read_registry(cluster)
+    wanted = [one for one in registry.values() if pack is None or one.pack in {pack, SHARED_OWNER}]
+    found = _findings(cluster, wanted)
+    kinds = all_kinds()
+    changed = [key for key, one in found.items() if one.condition is Condition.CHANGED]
+    sent = bodies_of(cluster, [Reference(key, registry[key].sent_hash) for key in changed])
+    ids: dict[str, list[str]] = {}
+    for key in changed:
+        ids.setdefault(key.kind, []).append(key.id)
+    live = {name: kinds[name].read_all(cluster, mine) for name, mine in ids.items()}
+    drifts = []
+    for key in sorted(found):
+        before, diff = sent.get(registry[key].sent_hash), ""
+        now = live.get(key.kind, {}).get(key.id)
+        if before is not None and now is not None:
+            kind = kinds[key.kind]
+            present, was = kind.compared(now, before, registry[key].claims)
+            diff = unified_diff(was, present)
+        drifts.append(Drift(registry[key].pack, found[key], diff))
+    return drifts
 
 
 def _findings(cluster: Cluster, entries: Iterable[Entry]) -> dict[ArtifactKey, Finding]:
