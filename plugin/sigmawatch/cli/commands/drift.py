@@ -34,7 +34,7 @@ MOST = 80
 def command(
     pack_name: str | None, full: bool, detailed_exitcode: bool, output_format: str, **connection: Any
 ) -> None:
-    """Show what somebody changed or removed since it was deployed, line by line.
+    """Show line by line what somebody changed since a deploy.
 
     Needs no pack: what was deployed is in the cluster's own records. `sigmawatch deploy` writes it back,
     `sigmawatch rollback --to N` does so without the pack.

@@ -34,7 +34,7 @@ def _tenant(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 )
 @click.option("--tenant", callback=_tenant, help="Only for the logs and alerts of this tenant.")
 def command(names: tuple[str, ...], target: str, space: str | None, tenant: str) -> None:
-    """Print roles of Elasticsearch with the least privileges, in Kibana too.
+    """Print the roles with the least privileges, in Kibana too.
 
     One name prints the body for `PUT _security/role/NAME`; several, or none for all, print them by name, which is
     also the form of an API key's role_descriptors. They are tested: enough for the work, and no privilege too many.
