@@ -14,7 +14,7 @@ from sigmawatch.compile.cache import PlanCache, default_cache
 from sigmawatch.compile.context import DEFAULT_INDICES, KEYWORD_FIELDS, Binding, CompileContext, Compiled
 from sigmawatch.compile.files import compile_files
 from sigmawatch.compile.plan import STAGES
-from sigmawatch.config import Environment, dataset_settings, needing_only, tuned
+from sigmawatch.config import Environment, dataset_settings, needing_only, tuned, untuned
 from sigmawatch.datasets import (
     Dataset,
     DatasetSettings,
@@ -200,7 +200,10 @@ def compile_pack(
     compiled = compile_files(rule_files([pack.rules, *site.exclusions]), context, cache=cache)
     if keep_going or not compiled.errors:
         plans, problems = tuned(compiled.plans, site.rules)
-        compiled = replace(compiled, plans=tuple(plans), problems=(*compiled.problems, *problems))
+        said = untuned(compiled.plans, site.rules)
+        compiled = replace(
+            compiled, plans=tuple(plans), problems=(*compiled.problems, *problems), untuned=said
+        )
         plans, problems = needing_only([one for one in known if not settings[one.name].enabled], compiled)
         compiled = replace(compiled, plans=tuple(plans), problems=(*compiled.problems, *problems))
     return (of_tenant(compiled, site.tenant) if site.tenant else compiled), own

@@ -43,6 +43,41 @@ def test_an_environment_says_where_and_how_a_pack_is_deployed(cluster_url: str, 
 
 
 @pytest.mark.engine
+def test_what_an_upgrade_of_the_pack_changes_under_tunings_is_told(cluster_url: str, tmp_path: Path) -> None:
+    pack = tmp_path / "upgraded"
+    tuned = write(pack / "rules/tuned.yml", rule_text(head="name: tuned"))
+    quiet = write(pack / "rules/quiet.yml", rule_text(head="name: quiet"))
+    write(pack / "rules/plain.yml", rule_text(head="name: plain"))
+    rules = "      tuned: {level: low}\n      quiet: {enabled: false}\n"
+    text = f"environments:\n  prod:\n    url: {cluster_url}\n    target: runner\n    rules:\n{rules}"
+    write(pack / "sigmawatch.yml", text)
+    options = ["--pack", pack, "--env", "prod"]
+    done = sigmawatch("deploy", *options, "--yes")
+    assert done.code == 0, done.err
+    assert "under its tuning" not in sigmawatch("plan", *options).out
+
+    for path in (tuned, quiet):
+        path.write_text(
+            path.read_text().replace("level: high", "level: critical").replace("A rule", path.stem)
+        )
+    quiet.write_text(quiet.read_text().replace("delete", "purge"))
+    planned = sigmawatch("plan", *options)
+    assert (
+        "Note: since release 1, 'tuned' changed under its tuning: level was high, is now critical, and here low"
+        in planned.out
+    )
+    assert (
+        "'quiet' changed under its tuning: level was high, is now critical; what it looks for is another"
+        in (planned.out)
+    )
+    assert sigmawatch("deploy", *options, "--yes").code == 0
+    assert "under its tuning" not in sigmawatch("plan", *options).out, "it was told, and deployed"
+    (first, *_) = sigmawatch("releases", "list", "--format", "json", "--config", pack / "sigmawatch.yml",
+                             "--env", "prod").json["releases"]  # fmt: skip
+    assert "untuned" not in first
+
+
+@pytest.mark.engine
 def test_rules_are_compiled_for_the_types_that_fields_have_there(cluster_url: str, tmp_path: Path) -> None:
     write(tmp_path / "rules/r.yml", rule_text("app.path|endswith: .php", head="name: live_types_rule"))
     text = f"environments:\n  stage: {{url: {cluster_url}, target: runner, live_types: 'theirs-*'}}\n"

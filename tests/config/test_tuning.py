@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sigmawatch.bundle import compile_pack
 from sigmawatch.compile.plan import DetectionPlan
-from sigmawatch.config import Environment, load_configuration
+from sigmawatch.config import Environment, changed_under, load_configuration
 from sigmawatch.errors import ContentError, Severity
 from sigmawatch.pack.layout import Pack
 
@@ -114,6 +116,36 @@ def test_what_changed_under_a_tuning_is_told(pack: Pack) -> None:
         "2: 'Many failed logins' changed under its tuning: condition was at least 10, is now at least 20, "
         "and here at least 50"
     ]
+
+
+def test_what_changed_under_a_tuning_is_told_from_what_a_release_remembers(pack: Pack) -> None:
+    text = f"rules:\n  {MANY}: {{condition: {{gte: 50}}}}\n  {PLAIN}: {{enabled: false}}\n"
+    config = site(pack, text)
+
+    def remembered() -> dict[str, Any]:
+        said = compile_pack(pack, site=config)[0].untuned
+        return dict(json.loads(json.dumps(said)))
+
+    before = remembered()
+    assert changed_under(before, remembered(), config.rules) == []
+    rules = pack.root / "rules/login.yml"
+    rules.write_text(RULES.replace("gte: 10", "gte: 20").replace("level: medium", "level: high"))
+    assert changed_under(before, remembered(), config.rules) == [
+        "'Many failed logins' changed under its tuning: "
+        "condition was at least 10, is now at least 20, and here at least 50"
+    ], "the level is not tuned, and simply comes along"
+    rules.write_text(RULES.replace("level: low", "level: critical").replace("failure", "denied"))
+    assert changed_under(before, remembered(), config.rules) == [
+        "'Failed login' changed under its tuning: level was low, is now critical; "
+        "interval was 300 s, is now 60 s; what it looks for is another; "
+        "it is switched off here",
+        "'Many failed logins' changed under its tuning: what it looks for is another",
+    ]
+    known = site(pack, f"rules:\n  {MANY}: {{condition: {{gte: 50}}, was: {{condition: {{gte: 10}}}}}}\n")
+    rules.write_text(RULES.replace("gte: 10", "gte: 20"))
+    now = compile_pack(pack, site=known)[0]
+    assert "tuning" in [one.code for one in now.problems], "its `was:` tells it"
+    assert changed_under(before, now.untuned, known.rules) == []
 
 
 def test_a_rule_that_is_not_there_is_a_warning(pack: Pack) -> None:

@@ -20,6 +20,7 @@ from sigmawatch.cli.options import (
     site_of,
 )
 from sigmawatch.cli.terminal import counted, errors, print_problems, progress_bar
+from sigmawatch.config import changed_under
 from sigmawatch.deploy import ApplyResult, Origin, Plan, apply, origin_of
 from sigmawatch.deploy import plan as make_plan
 from sigmawatch.deploy.journal import Account, Journals, journals_at
@@ -32,7 +33,7 @@ from sigmawatch.errors import UsageError
 from sigmawatch.render.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sigmawatch.cluster import Cluster
     from sigmawatch.config import Environment
@@ -53,6 +54,7 @@ __all__ = [
     "journal_option",
     "max_deletes_option",
     "message_option",
+    "origin_with",
     "pack_name_option",
     "planned",
     "require_working",
@@ -198,7 +200,20 @@ def planned(cluster: Cluster, what: Wanted) -> tuple[Bundle, Plan]:
     elsewhere = _deployed_elsewhere(plan, what)
     if elsewhere is not None and not options.adopt:
         plan = replace(plan, refusals=(*plan.refusals, elsewhere))
-    return bundle, plan
+    return bundle, replace(plan, notes=(*plan.notes, *_under_tunings(plan, bundle, what.site)))
+
+
+def _under_tunings(plan: Plan, bundle: Bundle, site: Environment) -> Iterator[str]:
+    """Yield how the pack changed rules that the site tunes, since the last release of this environment."""
+    last = plan.last
+    if last is not None and last.origin.environment == site.name:
+        for told in changed_under(last.origin.untuned, bundle.compiled.untuned, site.rules):
+            yield f"since release {last.number}, {told}"
+
+
+def origin_with(what: Wanted, bundle: Bundle) -> Origin:
+    """Return the origin of a bundle, with what later deploys compare."""
+    return replace(what.origin, target=bundle.target.value, untuned=bundle.compiled.untuned)
 
 
 def _deployed_elsewhere(plan: Plan, what: Wanted) -> Refusal | None:

@@ -7,7 +7,7 @@ which nothing has changed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sigmawatch.errors import ContentError, Problem, Severity
 
@@ -100,6 +100,8 @@ class Compiled:
     """Errors (the rule has no plan) and warnings (it has)."""
     places: Mapping[str, Place] = field(default_factory=dict, repr=False)
     """Where the plans' rules are written, by their ids."""
+    untuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    """What rules that a site tunes say themselves, by their ids: remembered, so that a change of it can be told."""
 
     @property
     def errors(self) -> tuple[Problem, ...]:

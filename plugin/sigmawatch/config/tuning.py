@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.artifact import content_hash
 from sigmawatch.compile.plan import SEVERITIES, STAGES, spell_bounds
 from sigmawatch.errors import ContentError, Problem, Severity
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from sigmawatch.compile.plan import DetectionPlan
     from sigmawatch.datasets.reader import Reader
 
-__all__ = ["RuleTuning", "merged", "read_tunings", "tuned"]
+__all__ = ["RuleTuning", "changed_under", "merged", "read_tunings", "tuned", "untuned"]
 
 _SHORTEST = 10
 _INTERVAL = re.compile(r"([1-9][0-9]{0,5})([smhd])")
@@ -192,28 +193,95 @@ def _stale(plan: DetectionPlan, tuning: RuleTuning) -> Iterable[Problem]:
     """Return a warning for each value of the rule itself that is not what it was when the rule was tuned."""
     if tuning.was is None:
         return
-    said: dict[str, Any] = {
-        "level": plan.rule.level,
-        "interval": plan.interval,
-        "risk_score": plan.rule.risk_score,
-        "condition": dict(plan.correlation.root.condition) if plan.correlation is not None else None,
-    }
-    for name, now in said.items():
+    for name, now in _said(plan).items():
         before, ours = getattr(tuning.was, name), getattr(tuning, name)
         if before is not None and before != now:
             yield _problem(
                 tuning,
-                f"{plan.rule.title!r} changed under its tuning: {name} was {_spelled(before)}, "
-                f"is now {_spelled(now)}, and here {_spelled(ours)}",
+                f"{plan.rule.title!r} changed under its tuning: {_change(name, before, now, ours)}",
                 warning=True,
                 hint="look whether the tuning is still meant, and correct `was:`",
             )
 
 
-def _spelled(value: Any) -> str:
+def untuned(plans: Iterable[DetectionPlan], tunings: Mapping[str, RuleTuning]) -> dict[str, dict[str, Any]]:
+    """Return what rules that are tuned say themselves, by their ids, as JSON for a release to remember."""
+    found: dict[str, dict[str, Any]] = {}
+    for plan in plans:
+        key = next((key for key in (plan.rule.id, plan.rule.source) if key in tunings), None)
+        if key is not None:
+            found[plan.rule.id] = {
+                "title": plan.rule.title,
+                "tuned_as": key,
+                **_said(plan),
+                "finds": _finds(plan),
+            }
+    return found
+
+
+def changed_under(
+    before: Mapping[str, Mapping[str, Any]],
+    now: Mapping[str, Mapping[str, Any]],
+    tunings: Mapping[str, RuleTuning],
+) -> list[str]:
+    """Return how the pack changed rules under a site's tunings: what each said before, says now, and is here.
+
+    `before` and `now`: what `untuned` said. What `was:` says of a tuning is told by that.
+    """
+    found = []
+    for rule_id, said in now.items():
+        tuning = tunings.get(said["tuned_as"])
+        earlier = before.get(rule_id)
+        if tuning is None or earlier is None:
+            continue
+        off = tuning.enabled is False or tuning.stage == "test"
+        told = []
+        for name in _VALUES:
+            ours = getattr(tuning, name)
+            known = tuning.was is not None and getattr(tuning.was, name) is not None
+            if known or earlier.get(name) == said[name] or not (off or ours is not None):
+                continue  # what is not tuned simply comes along
+            if name == "risk_score" and ours is None and earlier.get("level") != said["level"]:
+                continue  # it follows from the level, which is told
+            told.append(_change(name, earlier.get(name), said[name], ours))
+        if earlier.get("finds") != said["finds"]:
+            told.append("what it looks for is another")
+        if told:
+            here = "; it is switched off here" if off else ""
+            found.append(f"{said['title']!r} changed under its tuning: {'; '.join(told)}{here}")
+    return found
+
+
+def _said(plan: DetectionPlan) -> dict[str, Any]:
+    """Return what a rule itself says of what can be tuned."""
+    return {
+        "level": plan.rule.level,
+        "interval": plan.interval,
+        "risk_score": plan.rule.risk_score,
+        "condition": dict(plan.correlation.root.condition) if plan.correlation is not None else None,
+    }
+
+
+def _finds(plan: DetectionPlan) -> str:
+    """Return a hash of what a rule looks for, whatever its threshold."""
+    data = plan.to_dict()
+    correlation = data["correlation"]
+    if correlation is not None:
+        correlation = {**correlation, "root": {**correlation["root"], "condition": {}}}
+    return content_hash([data["indices"], data["query"], correlation])[:16]
+
+
+def _change(name: str, before: Any, now: Any, ours: Any) -> str:
+    here = "" if ours is None else f", and here {_spelled(name, ours)}"
+    return f"{name} was {_spelled(name, before)}, is now {_spelled(name, now)}{here}"
+
+
+def _spelled(name: str, value: Any) -> str:
     if isinstance(value, dict):
         return spell_bounds(value)
-    return "as the rule says" if value is None else str(value)
+    if value is None:
+        return "as the rule says"
+    return f"{value} s" if name == "interval" else str(value)
 
 
 def _problem(tuning: RuleTuning, message: str, *, warning: bool = False, hint: str = "") -> Problem:

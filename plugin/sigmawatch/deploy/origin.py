@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 import subprocess
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Origin:
     environment: str = ""
     message: str = ""
     """Why, in the words of who deployed."""
+    untuned: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What rules that the site tunes say themselves: the next deploy tells what changed under its tunings."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON."""

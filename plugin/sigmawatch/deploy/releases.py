@@ -156,12 +156,13 @@ class Release:
 
     def to_dict(self, *, whole: bool = False) -> dict[str, Any]:
         """Return JSON for people and scripts; `whole` with its changes and artifacts."""
+        origin = {name: value for name, value in self.origin.to_dict().items() if name != "untuned"}
         brief = {
             "number": self.number,
             "pack": self.pack,
             "created": self.created,
             "state": self.state.value,
-            **self.origin.to_dict(),
+            **origin,
             "version": self.version,
             "engine": self.engine,
             "restores": self.restores,

@@ -15,6 +15,7 @@ from sigmawatch.cli.deploying import (
     deploy_options,
     journal_option,
     message_option,
+    origin_with,
     planned,
     require_working,
     tell_left_out,
@@ -105,7 +106,7 @@ def command(
             datasets: tuple[Dataset, ...] = ()
         else:
             bundle, plan = planned(cluster, what)
-            origin = replace(what.origin, target=bundle.target.value)
+            origin = origin_with(what, bundle)
             left_out = len(bundle.errors)
             datasets = bundle.datasets
         if output_format == "text":

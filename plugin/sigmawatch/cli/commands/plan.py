@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sigmawatch.cli.deploying import deploy_options, planned, tell_left_out, wanted
+from sigmawatch.cli.deploying import deploy_options, origin_with, planned, tell_left_out, wanted
 from sigmawatch.cli.options import format_option, open_cluster
 from sigmawatch.cli.terminal import counted, errors, print_json, progress_bar, results
 from sigmawatch.deploy import render_plan
@@ -103,7 +102,7 @@ def command(
             plan,
             cluster_uuid=cluster.info.uuid,
             options=what.options,
-            origin=replace(what.origin, target=bundle.target.value),
+            origin=origin_with(what, bundle),
             left_out=len(bundle.errors),
         )
         plans = [plan_ for plan_ in bundle.compiled.plans if plan_.rule.id not in bundle.refused]
