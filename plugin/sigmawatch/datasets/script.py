@@ -9,12 +9,14 @@ known when the script is written, and an array access is the cheapest thing Pain
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
+from string import ascii_letters
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
 __all__ = [
     "IN_ELEMENT",
@@ -55,29 +57,13 @@ _INDENTATION = re.compile(r"^ +", re.MULTILINE)
 _TEXT = re.compile(r"('(?:[^'\\]|\\.)*')", re.DOTALL)
 _DEFINED = re.compile(r"^[A-Za-z][\w\[\]]* (\w+)\([^)]*\) \{$", re.MULTILINE)
 _CALLED = re.compile(r"(?<![\w.])[A-Za-z]\w*(?=\()")
-_SHORT = {
-    name: f"_{letter}"
-    for name, letter in zip(
-        (
-            "problems",
-            "value",
-            "object",
-            "found",
-            "said",
-            "made",
-            "number",
-            "entry",
-            "before",
-            "depth",
-            "wanted",
-            "first",
-        ),
-        "abcdefghijkl",
-        strict=True,
-    )
-}
-"""The variables that cost most. No other name begins with an underscore."""
-_VARIABLE = re.compile(rf"(?<![\w.])(?:{'|'.join(_SHORT)})\b(?!\()")
+_DECLARED = re.compile(
+    r"(?<![\w.])(?:String|def|int|long|double|boolean|char|byte|Map|List|Set|Matcher|Object|Exception)(?:\[\] ?| )"
+    r"(\w+)(?=\s*[=;,):])"
+)
+"""Where a variable or a parameter gets its name."""
+
+_NAME = re.compile(r"(?<![\w.])[A-Za-z]\w*\b(?!\()")
 _REMARK = re.compile(r"//[^\n]*")
 _AROUND = re.compile(r"\s*([=*<>!&|?:;,(){}\[\]])\s*")
 _BLANKS = re.compile(r"\s+")
@@ -113,9 +99,21 @@ def compact(source: str) -> str:
     # Every other part is a text. Blanks around + and - stay: `a - -1`.
     for index in range(0, len(parts), 2):
         part = _AROUND.sub(r"\1", _REMARK.sub("", parts[index]))
-        part = _CALLED.sub(lambda match: names.get(match[0], match[0]), _BLANKS.sub(" ", part))
-        parts[index] = _VARIABLE.sub(lambda match: _SHORT[match[0]], part)
+        parts[index] = _CALLED.sub(lambda match: names.get(match[0], match[0]), _BLANKS.sub(" ", part))
+    short = _short_variables(parts[::2])
+    for index in range(0, len(parts), 2):
+        parts[index] = _NAME.sub(lambda match: short.get(match[0], match[0]), parts[index])
     return "".join(parts)
+
+
+def _short_variables(code: Sequence[str]) -> Mapping[str, str]:
+    """Return shorter names for the variables that cost most. No other name begins with an underscore and a letter."""
+    declared = {name for part in code for name in _DECLARED.findall(part)}
+    used = Counter(name for part in code for name in _NAME.findall(part) if name in declared)
+    most = sorted(used, key=lambda name: (-len(name) * used[name], name))
+    letters = [f"_{letter}" for letter in ascii_letters]
+    short = [*letters, *(f"{first}{letter}" for first in letters for letter in ascii_letters)]
+    return {name: new for name, new in zip(most, short, strict=False) if len(new) < len(name)}
 
 
 def java_length(text: str) -> int:
