@@ -132,7 +132,10 @@ class Target:
                 "filter": [
                     {"ids": {"values": ids}},
                     {"term": {"event.dataset": self.dataset.name}},
+                    {"term": {"event.module": self.dataset.body.module}},
                     {"terms": {"event.kind": sorted(KINDS)}},
+                    {"terms": {"event.outcome": ["success", "failure", "unknown"]}},
+                    *({"exists": {"field": f"event.{name}"}} for name in ("category", "type", "action")),
                     {"range": {"@timestamp": {"gte": "1970-01-01T00:00:00Z"}}},
                     {"range": {"event.ingested": {"gte": "now-1h"}}},
                 ]
@@ -168,7 +171,8 @@ class Target:
             return None if declared else Complaint("dropped")
         if hit is None:
             return Complaint(
-                "not found", "by its core fields: event.dataset, event.kind, event.ingested, @timestamp"
+                "not found",
+                "by its core fields: event.{dataset,module,kind,category,type,action,outcome,ingested}, @timestamp",
             )
         return _complaint(self.dataset, document, hit)
 

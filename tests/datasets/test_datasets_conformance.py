@@ -35,7 +35,26 @@ MAC = re.compile(r"[0-9A-F]{2}(-[0-9A-F]{2}){5}|[0-9A-F]{2}(-[0-9A-F]{2}){7}")
 USERS = re.compile(r"(.+\.)?user(\.(target|effective|changes))?\.(name|email)")
 HOSTS = re.compile(
     r"(source|destination|client|server|url)\.domain|host\.(name|hostname)|observer\.hostname|dns\.question\.name"
+    r"|tls\.client\.server_name"
 )
+
+
+NO_OUTCOME = "a login has no event.outcome"
+
+UNKNOWN_LOGINS = frozenset(
+    {
+        # Half of a sign-in, of which the other half comes with the second factor.
+        ("auth.azure_signin", "sign_ins.log:4"),
+        ("auth.azure_signin", "sign_ins.log:11"),
+        # Nothing says how it ended.
+        ("auth.azure_signin", "errors.log:6"),
+        ("api.m365", "sharepoint_teams.log:8"),
+        ("api.okta", "rare.log:9"),
+        # Somebody wrote both into a name.
+        ("auth.ivanti_connect_secure", "standard.log:16"),
+    }
+)
+"""Logins whose lines do not tell how they ended: dataset, sample and line."""
 
 
 def documents(dataset: Dataset) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -106,21 +125,32 @@ def of_types(dataset: Dataset, document: dict[str, Any]) -> Iterator[str]:
 
 
 def of_categories(dataset: Dataset, document: dict[str, Any]) -> Iterator[str]:
-    """`event.*` has values that ECS allows, and an outcome where the event has one by its nature."""
+    """`event.*` is all there, with values that ECS allows, and says how a login ended."""
     event = document["event"]
+    yield from (
+        f"event.{name} is missing"
+        for name in ("kind", "category", "type", "action", "outcome", "original")
+        if not event.get(name)
+    )
     for name in ("kind", "category", "type", "outcome"):
         allowed = allowed_values(f"event.{name}") or frozenset()
         wrong = [value for value in elements(event.get(name, [])) if value not in allowed]
         if wrong:
             yield f"event.{name}: ECS does not allow {wrong}"
     if event["kind"] == "pipeline_error":
+        if event.get("type") != ["info"] or event.get("outcome") != "unknown":
+            yield "a pipeline_error says more than is known"
         return
     for name in ("category", "type"):
         values = event.get(name) or []
         if not values or len(set(values)) != len(values):
             yield f"event.{name} is {values}"
-    if "authentication" in event.get("category", ()) and "start" in event["type"] and "outcome" not in event:
-        yield "a login has no event.outcome"
+    if (
+        "authentication" in event.get("category", ())
+        and "start" in event["type"]
+        and event["outcome"] == "unknown"
+    ):
+        yield NO_OUTCOME
     for first, second in (("allowed", "denied"), ("creation", "deletion")):
         if {first, second} <= set(event.get("type", ())):
             yield f"event.type is both {first} and {second}"
@@ -136,7 +166,7 @@ def of_relations(dataset: Dataset, document: dict[str, Any]) -> Iterator[str]:
             "ip": dataset.fields.get(field) == "ip",
             "user": USERS.fullmatch(field),
             "hosts": HOSTS.fullmatch(field),
-            "hash": ".hash." in field,
+            "hash": ".hash." in field or field in ("tls.client.ja3", "tls.server.ja3s"),
         }
         for target, wanted in targets.items():
             missing = [one for one in elements(value) if wanted and one not in related.get(target, ())]
@@ -182,7 +212,10 @@ def test_expected_documents_conform(
 ) -> None:
     dataset = load_dataset(ROOT / name)
     told = [
-        f"{where}: {text}" for where, _, document in documents(dataset) for text in rule(dataset, document)
+        f"{where}: {text}"
+        for where, _, document in documents(dataset)
+        for text in rule(dataset, document)
+        if text != NO_OUTCOME or (name, where) not in UNKNOWN_LOGINS
     ]
     assert not told, "\n".join(told)
 

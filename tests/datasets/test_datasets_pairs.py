@@ -205,7 +205,7 @@ def test_a_switch_sets_what_a_table_has_for_a_value(server: Server, tmp_path: Pa
     assert two["event"]["severity"] == 3
     assert three["event"]["outcome"] == "success"
     assert three["event"]["type"] == ["end"]
-    assert "action" not in three["event"]
+    assert three["event"]["action"] == "other"
     assert nine["event"]["action"] == none["event"]["action"] == "other"
     # mappings that only hold for some values of another
     assert one["test"]["b"] == "7"

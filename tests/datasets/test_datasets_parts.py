@@ -63,10 +63,10 @@ def test_every_line_gets_what_is_said_for_all_and_for_its_part(server: Server, t
     names = ("event.type", "user.name", "source.port", "event.action", "event.outcome", "event.category")
     lines = {
         "open root 7": [["start"], "root", 7, "open", "success", ["network"]],
-        "reopen bob 8": [["start"], "bob", 8, "reopen", None, ["network"]],
-        "strict bob 9": [["end"], "bob", 9, None, None, ["network"]],
-        "else bob 9": [["info"], "bob", None, None, None, ["network"]],
-        "- bob 9": [["info"], "bob", None, None, None, ["network"]],
+        "reopen bob 8": [["start"], "bob", 8, "reopen", "unknown", ["network"]],
+        "strict bob 9": [["end"], "bob", 9, "other", "unknown", ["network"]],
+        "else bob 9": [["info"], "bob", None, "other", "unknown", ["network"]],
+        "- bob 9": [["info"], "bob", None, "other", "unknown", ["network"]],
     }
     documents = simulated(server.simulate, dataset, list(lines))
     assert [found(document, *names) for document in documents] == list(lines.values())
@@ -87,7 +87,8 @@ def test_a_line_that_a_part_refuses_gets_nothing_of_it(server: Server, tmp_path:
         assert document["event"]["kind"] == "pipeline_error"
         assert document["error"]["message"][0].startswith(why)
         assert "user" not in document
-        assert "type" not in document["event"]
+        assert document["event"]["type"] == ["info"]
+        assert document["event"]["action"] == "not-parsed"
     assert refused is not None
     assert refused["log"]["syslog"]["hostname"] == "web1"
     assert refused["event"]["original"] == line

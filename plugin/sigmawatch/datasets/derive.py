@@ -295,7 +295,7 @@ def related(fields: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
         "related.ip": lambda _, kind: kind == "ip",
         "related.user": lambda name, _: f".{name}".endswith((".user.name", ".user.email")) or name in _USERS,
         "related.hosts": lambda name, _: name in _HOSTS,
-        "related.hash": lambda name, _: ".hash." in name,
+        "related.hash": lambda name, _: ".hash." in name or name in _HASHES,
     }  # fmt: skip
     found = {
         target: tuple(
@@ -309,9 +309,10 @@ def related(fields: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
 _USERS = frozenset(
     f"user.{role}.{name}" for role in ("target", "effective", "changes") for name in ("name", "email")
 )
+_HASHES = frozenset({"tls.client.ja3", "tls.server.ja3s"})
 _HOSTS = frozenset(
     {
-        "host.name", "host.hostname", "observer.hostname", "dns.question.name", "url.domain",
+        "host.name", "host.hostname", "observer.hostname", "dns.question.name", "url.domain", "tls.client.server_name",
         *(f"{end}.domain" for end in ("source", "destination", "client", "server")),
     }
 )  # fmt: skip

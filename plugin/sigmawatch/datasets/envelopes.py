@@ -277,14 +277,24 @@ def _shipped_line(data: Mapping[str, Any], structured: bool) -> tuple[str, Mappi
     if isinstance(line, str) and line and (len(data) == 1 or {"stream", "date", "time"} & set(data)):
         when = data.get("time", data.get("date"))
         return line, _time(when, 1) if isinstance(when, float | int) else _text_time(when)
-    line = data.get("MESSAGE")
-    if isinstance(line, str) and "__REALTIME_TIMESTAMP" in data:
-        return line, _journal(data)
+    if "MESSAGE" in data and "__REALTIME_TIMESTAMP" in data:
+        line = _journal_text(data["MESSAGE"])
+        return None if line is None else (line, _journal(data))
     return None
 
 
 _NOT_CONTEXT = frozenset({"message", "@metadata", "@version", "event", "timestamp", "source_type"})
 """What is a shipper's own: the pipeline sets `event` itself."""
+
+
+def _journal_text(value: Any) -> str | None:
+    """Return a field of the journal as text: what is not all printable comes as a list of bytes."""
+    if isinstance(value, list):
+        try:
+            return bytes(value).decode("utf-8", "replace")
+        except (TypeError, ValueError):
+            return None
+    return value if isinstance(value, str) else None
 
 
 def _journal(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -294,6 +304,14 @@ def _journal(data: Mapping[str, Any]) -> dict[str, Any]:
         found["host"] = {"hostname": name, "name": name}
     header = {"appname": data.get("SYSLOG_IDENTIFIER"), "procid": data.get("_PID")}
     found["log"] = {"syslog": {key: value for key, value in header.items() if isinstance(value, str)}}
+    # As the header of a syslog line says it.
+    process: dict[str, Any] = {}
+    if isinstance(program := data.get("SYSLOG_IDENTIFIER"), str):
+        process["name"] = program
+    if isinstance(pid := data.get("_PID"), str) and pid.isascii() and pid.isdigit() and len(pid) < 11:
+        process["pid"] = int(pid)
+    if process:
+        found["process"] = process
     micros = str(data["__REALTIME_TIMESTAMP"])
     return {**found, **(_time(int(micros), 1e6) if micros.isascii() and micros.isdigit() else {})}
 

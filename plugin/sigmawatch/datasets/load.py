@@ -41,7 +41,7 @@ _FIELD = re.compile(r"@?[A-Za-z_][\w-]*(\.[A-Za-z0-9_][\w-]*)*")
 _KEYS = frozenset(
     {
         "name", "title", "description", "module", "logsources", "message", "parse", "set", "fields", "tables",
-        "cases", "switch", "timestamp", "derive", "envelope", "id", "extends", "parts", "marks",
+        "cases", "switch", "timestamp", "derive", "envelope", "id", "extends", "parts", "marks", "action",
     }
 )  # fmt: skip
 _PART_KEYS = frozenset(
@@ -256,6 +256,7 @@ def _read_description(reader: Reader) -> Description:
     nothing = Description(
         module=reader.text("module"),
         message=message,
+        action=reader.text("action", default=Description.action),
         parsers=(),
         set=read_assignments(fixed) if fixed else {},
         own=(),

@@ -85,6 +85,8 @@ class Description:
     """Names of the derivations."""
     parts: Parts | None = None
     """What holds for some of the lines only, where one script would be larger than engines accept."""
+    action: str = "other"
+    """`event.action` of a line that nothing else gives one."""
     told: tuple[str, ...] = ()
     """Raw values that are known beforehand: of a part, what it was chosen by."""
 
@@ -102,6 +104,7 @@ class Description:
         return Description(
             module=self.module,
             message=self.message,
+            action=self.action if self.action != Description.action else other.action,
             parsers=self.parsers,
             set={**other.set, **self.set},
             own=(*(mapping for mapping in other.own if mapping.raw not in replaced), *self.own),

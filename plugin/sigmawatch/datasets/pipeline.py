@@ -35,7 +35,7 @@ from sigmawatch.ecs import ecs_version
 from sigmawatch.errors import ContentError, Problem, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sigmawatch.datasets.model import Dataset, Description, Part, Parts
 
@@ -47,6 +47,9 @@ characters of three bytes each; the terms of flattened objects begin with the pa
 
 OVERLAP = 1000
 """Characters that a piece has in common with the one before: a search for texts of this length misses nothing."""
+
+_NOT_PARSED = {"event.type": ["info"], "event.action": "not-parsed", "event.outcome": "unknown"}
+"""What is said of a document that could not be parsed, beside the category that its dataset begins with."""
 
 _DEEPEST = 50
 """Levels of objects in which long texts are cut."""
@@ -240,6 +243,11 @@ def _rescue(dataset: Dataset, *, hides: bool) -> list[dict[str, Any]]:
             }
         },
         _rescue_set("dataset", "event.dataset", dataset.name),
+        _rescue_set("module", "event.module", dataset.body.module),
+        *(
+            _rescue_set(field.partition(".")[2], field, value)
+            for field, value in _not_parsed(dataset).items()
+        ),
         _append_error("the script reached a limit of the engine"),
         {
             "rename": {
@@ -279,7 +287,9 @@ _FORGET_PARTS = "ctx.remove('_part');\nctx.remove('_parsed');\n"
 """What the scripts of a dataset with parts hand over, and no index is to see."""
 
 
-def _rescue_set(name: str, field: str, value: str, *, override: bool = True) -> dict[str, Any]:
+def _rescue_set(
+    name: str, field: str, value: str | Sequence[str], *, override: bool = True
+) -> dict[str, Any]:
     settings = {"tag": f"rescue-{name}", "field": field, "value": value, "ignore_failure": True}
     return {"set": settings if override else {**settings, "override": False}}
 
@@ -416,7 +426,7 @@ if (raw == null) {{
 step = 'parse';
 {assignments(script, body.set)}{pieces.steps}step = 'fields';
 {pieces.header}{_unless_refused(script, pieces.required)}{_unless_refused(script, pieces.fields)}\
-{_misfit(script, body) if parts is None else _hand_over(script, parts)}{_end(script, dataset.body, pieces)}"""
+{_misfit(script, body) if parts is None else _hand_over(script, parts)}{_end(script, dataset, dataset.body, pieces)}"""
 
 
 def _part(
@@ -454,7 +464,7 @@ Map found = (Map)given.get('found');
 resume(o, (Map)given.get('objects'), (List){script.table("places.before", places)});
 {assignments(script, part.set)}{pieces.steps}\
 {_unless_refused(script, pieces.required)}{_unless_refused(script, pieces.fields)}\
-{_misfit(script, part.body)}{_end(script, part.body, pieces)}"""
+{_misfit(script, part.body)}{_end(script, dataset, part.body, pieces)}"""
 
 
 def _mapped(part: Part, kind: str, value: str) -> tuple[str, ...]:
@@ -518,9 +528,10 @@ return;
 """
 
 
-def _end(script: Script, body: Description, pieces: _Pieces) -> str:
+def _end(script: Script, dataset: Dataset, body: Description, pieces: _Pieces) -> str:
     """Return the statements that end a script, whatever went wrong in it."""
     message = literal("message")
+    event = script.object("event")
     time = script.slot(TIME_SLOT)
     keep_message = f"ctx.remove({message});"
     if body.message == "text":
@@ -545,13 +556,15 @@ if ({script.fault} != null) {{
   problems.add(0, {script.fault});
 {again}  {script.put("event.kind", literal("pipeline_error"))}
   {script.put("ecs.version", literal(ecs_version()))}
-}}
+{assignments(script, _not_parsed(dataset))}}}
 {pieces.last}}} catch (Exception e) {{
   problems.add(step + ': ' + shortened('' + e.getMessage()));
 }}
 if (!problems.isEmpty()) {{ {script.put("error.message", "problems")} }}
 ctx.put('@timestamp', {time} != null ? {time} : shipperTime(ctx.get('@timestamp'), now));
 {keep_message}
+{event}.putIfAbsent('action', {literal(dataset.body.action)});
+{event}.putIfAbsent('outcome', 'unknown');
 close(o);
 if (raw != null && raw.toString().length() > {LONGEST}) {{
   // The line itself stays whole; it is not indexed.
@@ -561,6 +574,12 @@ if (raw != null && raw.toString().length() > {LONGEST}) {{
   whole.put('original', line);
 }}
 """
+
+
+def _not_parsed(dataset: Dataset) -> dict[str, Any]:
+    """Return the fields that say of a document that it could not be parsed: every document has all of `event.*`."""
+    category = dataset.body.set.get("event.category")
+    return {**({"event.category": category} if category else {}), **_NOT_PARSED}
 
 
 def _unless_refused(script: Script, statements: str) -> str:

@@ -107,7 +107,11 @@ class Syslog(Plain):
                 FieldMapping("syslog.host", ("host.name",), "keyword", if_absent=True),
             ]
         else:
-            found.append(FieldMapping("syslog.host", ("observer.name",), "keyword"))
+            found += [
+                FieldMapping("syslog.host", ("observer.name",), "keyword"),
+                FieldMapping("syslog.host", ("related.hosts",), "domain", quiet=True),
+                FieldMapping("syslog.host", ("related.ip",), "ip", quiet=True),
+            ]
         if self.cisco:
             found += [
                 FieldMapping("syslog.severity", ("event.severity",), "count"),
