@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from sigmawatch.cluster import Cluster, Features
     from sigmawatch.compile.plan import DetectionPlan
     from sigmawatch.deploy.kind import Kind
+    from sigmawatch.render.kibana import RuleAction
     from sigmawatch.retention import Kept
 
 __all__ = [
@@ -286,11 +287,13 @@ def build_bundle(
     settings: Mapping[str, DatasetSettings] | None = None,
     keeping: Sequence[Kept] = (),
     tenant: str = "",
+    actions: Sequence[RuleAction] = (),
 ) -> Bundle:
     """Return the bundle of compiled rules and datasets for one cluster.
 
     `settings`: what a site wants of datasets, by their names. `keeping`: how long everything is kept; what it does
-    not name is not looked after. `tenant`: whose rules, datasets and alerts they are.
+    not name is not looked after. `tenant`: whose rules, datasets and alerts they are. `actions`: whom rules of Kibana
+    tell.
     """
     wanted = {dataset.name: (settings or {}).get(dataset.name, DatasetSettings()) for dataset in datasets}
     datasets = [dataset for dataset in datasets if wanted[dataset.name].enabled]
@@ -325,7 +328,7 @@ def build_bundle(
         if plan.rule.stage == "test":
             continue
         try:
-            detection = _detection(plan, target, namespace)
+            detection = _detection(plan, target, namespace, actions)
             needed = tuple(here.get(key, key) for key in detection.depends_on)
             found.append(replace(detection, depends_on=needed))
         except RenderRefused as error:
@@ -335,10 +338,12 @@ def build_bundle(
     return Bundle(target, tuple(found), compiled, tuple(datasets), refused, tuple(keeping))
 
 
-def _detection(plan: DetectionPlan, target: Target, namespace: str) -> Artifact:
+def _detection(
+    plan: DetectionPlan, target: Target, namespace: str, actions: Sequence[RuleAction]
+) -> Artifact:
     """Return what a plan becomes for a target. Raises RenderRefused."""
     if target is Target.KIBANA:
-        return kibana_artifact(plan)
+        return kibana_artifact(plan, actions)
     if target is Target.OPENSEARCH:
         return monitor_artifact(plan)
     if target is Target.WATCHER:
@@ -421,6 +426,7 @@ def bundle_for(
         settings=settings,
         keeping=keeping,
         tenant=site.tenant,
+        actions=site.kibana.actions if site.kibana is not None else (),
     )
     if bundle.refused and not keep_going:
         raise ContentError(list(bundle.refused.values()))

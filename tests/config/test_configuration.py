@@ -9,6 +9,7 @@ import pytest
 
 from sigmawatch.config import Configuration, Secret, find_configuration, load_configuration
 from sigmawatch.errors import ContentError, UsageError
+from sigmawatch.render.kibana import RuleAction
 
 WHOLE = """\
 placeholders:
@@ -203,3 +204,28 @@ def test_a_client_certificate_stands_beside_the_authority(tmp_path: Path) -> Non
     (tmp_path / "me.key").write_text("x")
     (told,) = problems(tmp_path, "environments:\n  prod:\n    url: http://a\n    tls: {key: me.key}\n")
     assert "key: without a certificate" in told
+
+
+def test_connectors_that_rules_of_kibana_tell(tmp_path: Path) -> None:
+    config = tmp_path / "sigmawatch.yml"
+    head = "environments:\n  prod:\n    kibana:\n      url: https://k.example.com\n      actions:\n"
+    config.write_text(
+        head + "        - {connector: soc, type: .slack, levels: [high, critical], params: {message: Look}}\n"
+    )
+    kibana = load_configuration(config).environment("prod").kibana
+    assert kibana is not None
+    assert kibana.actions == (RuleAction("soc", ".slack", ("high", "critical"), {"message": "Look"}),)
+    config.write_text(
+        head
+        + "        - {connector: soc, type: slack, levels: [urgent]}\n        - {connector: soc, type: .slack}\n"
+        + "        - {type: .email, secrets: {password: x}}\n"
+    )
+    with pytest.raises(ContentError) as caught:
+        load_configuration(config)
+    assert [f"{one.line}: {one.message}" for one in caught.value.problems] == [
+        "6: levels: 'urgent' is none",
+        "6: type: 'slack' begins with no dot",
+        "7: connector soc is there twice",
+        "8: unknown key 'secrets'",
+        "8: 'connector' is missing",
+    ]

@@ -16,6 +16,7 @@ from watcher_stand_in import WatcherStandIn
 
 from sigmawatch.artifact import Artifact
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
+from sigmawatch.compile.plan import DetectionPlan, RuleInfo
 from sigmawatch.deploy import DeployIncomplete, apply, removal_plan
 from sigmawatch.deploy import plan as make_plan
 from sigmawatch.deploy.origin import Origin
@@ -24,6 +25,7 @@ from sigmawatch.deploy.saved import PlanOptions, load_plan, plan_document, save_
 from sigmawatch.deploy.spaces import placed
 from sigmawatch.deploy.status import read_status
 from sigmawatch.errors import ClusterError, TargetUnavailable
+from sigmawatch.render.kibana import RuleAction, kibana_artifact
 from sigmawatch.render.target import Target as Executor
 
 RULE = {
@@ -396,6 +398,27 @@ def test_tags_lists_and_actions_of_both_stand_side_by_side(site: Site) -> None:
     assert change.action.value == "drifted"
     assert '"id": "soar"' in change.diff
     assert "slack" not in change.diff
+
+
+def test_whom_the_site_tells_stands_beside_whom_analysts_tell_and_keeps_its_id(site: Site) -> None:
+    plan = DetectionPlan(RuleInfo("r1", "Root login", level="high"), ("logs-*",), {"term": {"a": "b"}}, 300)
+
+    def telling(message: str) -> Artifact:
+        return kibana_artifact(plan, [RuleAction("soc", ".slack", params={"message": message})])
+
+    site.deploy(telling("Look"))
+    (made,) = site.kibana.rule("r1")["actions"]
+    site.kibana.rule("r1")["actions"].append(ACTION)
+    assert site.actions(telling("Look")) == ["unchanged"]
+    site.deploy(telling("Look now"))
+    ours, theirs = site.kibana.rule("r1")["actions"]
+    assert (ours["uuid"], ours["params"], theirs) == (made["uuid"], {"message": "Look now"}, ACTION)
+    ours["params"] = {"message": "Theirs"}
+    (change,) = site.target.plan(*site.placed(telling("Look now")), pack="p").changes
+    assert change.action.value == "drifted"
+    assert '+        "message": "Look now"' in change.diff
+    site.deploy(kibana_artifact(plan))
+    assert site.kibana.rule("r1")["actions"] == [ACTION]
 
 
 def test_what_decides_about_what_is_found_is_ours(site: Site) -> None:

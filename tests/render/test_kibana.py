@@ -13,7 +13,7 @@ from sigma.exceptions import SigmaFeatureNotSupportedByBackendError
 
 from cli.command_line import rule_text, sigmawatch, write
 from sigmawatch.compile.plan import Correlation, CorrelationNode, DetectionPlan, Query, RuleInfo
-from sigmawatch.render.kibana import OWNER_TAG, kibana_caveats, kibana_rule
+from sigmawatch.render.kibana import OWNER_TAG, RuleAction, kibana_artifact, kibana_caveats, kibana_rule
 from sigmawatch.render.refusal import RenderRefused
 
 RULE = RuleInfo(
@@ -155,6 +155,19 @@ def test_correlations_are_refused_with_the_reason_and_what_to_use_instead(kind: 
         kibana_rule(plan)
     assert "sliding window" in caught.value.reason
     assert "runner" in caught.value.hint
+
+
+def test_a_rule_tells_those_whom_the_site_names_for_its_level() -> None:
+    slack = RuleAction("soc-slack", ".slack", ("high", "critical"), {"message": "{{context.rule.name}}"})
+    mail = RuleAction("night", ".email", ("critical",), {"to": ["soc@example.com"]})
+    case = RuleAction("all", ".webhook")
+    told = kibana_artifact(PLAN, [slack, mail, case]).body["actions"]
+    assert [one["id"] for one in told] == ["soc-slack", "all"]
+    assert told[0]["params"] == {"message": "{{context.rule.name}}"}
+    again = kibana_artifact(PLAN, [replace(slack, params={"message": "New"})]).body["actions"]
+    assert again[0]["uuid"] == told[0]["uuid"], "the same action with another text"
+    assert told[0]["uuid"] != told[1]["uuid"]
+    assert "actions" not in kibana_artifact(PLAN, [mail]).body
 
 
 def test_the_same_plan_is_the_same_body() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from sigmawatch.compile.plan import SEVERITIES
 from sigmawatch.config.datasets import merged_datasets, read_datasets
 from sigmawatch.config.model import (
     INDICES,
@@ -24,6 +25,7 @@ from sigmawatch.config.model import (
 from sigmawatch.config.tuning import merged, read_tunings
 from sigmawatch.datasets.reader import Reader
 from sigmawatch.errors import ContentError, UsageError
+from sigmawatch.render.kibana import RuleAction
 from sigmawatch.render.target import Target
 from sigmawatch.retention.reading import merged_site_retention, read_site_retention
 from sigmawatch.yamlfile import load_all
@@ -338,11 +340,32 @@ def _target(reader: Reader) -> str | None:
 
 def _kibana(reader: Reader) -> Kibana | None:
     member = reader.get("kibana")
-    if member is None or not member.is_mapping(("url", "space")):
+    if member is None or not member.is_mapping(("url", "space", "actions")):
         return None
     address = member.get("url")
     if address is None:
         member.problem("'url' is missing", code="missing-key")
         return None
     space = _matching(member, "space", _SPACE, "lower-case letters, digits, - and _")
-    return Kibana(_address(address).rstrip("/"), space or "default")
+    return Kibana(_address(address).rstrip("/"), space or "default", _actions(member.get("actions")))
+
+
+def _actions(reader: Reader | None) -> tuple[RuleAction, ...]:
+    """Read whom rules of Kibana tell: each connector by its id, once."""
+    found: dict[str, RuleAction] = {}
+    for each in reader.elements() if reader is not None else ():
+        if not each.is_mapping(("connector", "type", "levels", "params")):
+            continue
+        name, kind = each.text("connector"), each.text("type")
+        levels = each.texts("levels")
+        for level in levels:
+            if level not in SEVERITIES:
+                each.at("levels").problem(f"levels: {level!r} is none", hint=f"of {', '.join(SEVERITIES)}")
+        if kind and not kind.startswith("."):
+            each.at("type").problem(
+                f"type: {kind!r} begins with no dot", hint="e.g. .slack, .email, .webhook"
+            )
+        if name in found:
+            each.problem(f"connector {name} is there twice")
+        found[name] = RuleAction(name, kind, levels, each.mapping("params"))
+    return tuple(found.values())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sigmawatch.cluster import ConnectionSettings
     from sigmawatch.config.datasets import DatasetTuning
     from sigmawatch.config.tuning import RuleTuning
+    from sigmawatch.render.kibana import RuleAction
 
 __all__ = ["INDICES", "NAMESPACE", "TENANT", "Configuration", "Environment", "Kibana", "Login", "Secret"]
 
@@ -72,6 +73,8 @@ class Kibana:
     url: str
     """Its address, without a space."""
     space: str = "default"
+    actions: tuple[RuleAction, ...] = ()
+    """Whom rules of its detection engine tell."""
 
 
 @dataclass(frozen=True)

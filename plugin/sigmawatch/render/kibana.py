@@ -7,6 +7,8 @@ type `custom`, which Kibana puts into the search as it is. Rule text is therefor
 from __future__ import annotations
 
 import json
+import uuid
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.alerts.attack import threat
@@ -17,9 +19,11 @@ from sigmawatch.render.scripts import script_keys
 from sigmawatch.render.watch import OVERLAP
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from sigmawatch.compile.plan import DetectionPlan
 
-__all__ = ["LIMITS", "OWNER_TAG", "kibana_artifact", "kibana_caveats", "kibana_rule"]
+__all__ = ["LIMITS", "OWNER_TAG", "RuleAction", "kibana_artifact", "kibana_caveats", "kibana_rule"]
 
 OWNER_TAG = "managed-by:sigmawatch"
 """Marks rules as ours: only those are changed or deleted."""
@@ -39,6 +43,24 @@ _SEVERITIES = {"informational": "low"}
 """Sigma levels that Kibana does not know."""
 
 _ATTACK = "https://attack.mitre.org"
+
+
+@dataclass(frozen=True)
+class RuleAction:
+    """Whom a site has told about alerts, through a connector that is there in Kibana and keeps its secrets itself."""
+
+    connector: str
+    """The connector's id."""
+    type: str
+    """The connector's type, e.g. `.slack`."""
+    levels: tuple[str, ...] = ()
+    """Levels of rules it is for; none: all."""
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What the connector sends, with Kibana's own variables."""
+
+
+_ACTION_IDS = uuid.UUID("8f0c1f6e-6c0f-5a3b-9a53-0d1f2f7f6c4e")
+"""Namespace of the ids of actions: an action of a rule keeps its id, and with it what Kibana knows of it."""
 
 
 def kibana_rule(plan: DetectionPlan) -> dict[str, Any]:
@@ -89,19 +111,36 @@ def kibana_rule(plan: DetectionPlan) -> dict[str, Any]:
     return body
 
 
-def kibana_artifact(plan: DetectionPlan) -> Artifact:
+def kibana_artifact(plan: DetectionPlan, actions: Sequence[RuleAction] = ()) -> Artifact:
     """Return the artifact of kind `kibana_rule`, without its space. Raises RenderRefused.
 
     It is switched on when it is created: deploying is the decision that it runs. Later that is the analysts' own.
+    `actions`: whom the site has told, beside those whom analysts choose.
     """
+    body = {**kibana_rule(plan), "enabled": True}
+    mine = [_action(plan, one) for one in actions if not one.levels or plan.rule.level in one.levels]
+    if mine:
+        body["actions"] = mine
     return Artifact(
         kind="kibana_rule",
         id=plan.rule.id,
-        body={**kibana_rule(plan), "enabled": True},
+        body=body,
         depends_on=script_keys(watcher=False) if is_scripted(plan.query) else (),
         source=plan.rule.source,
         stage=plan.rule.stage,
     )
+
+
+def _action(plan: DetectionPlan, action: RuleAction) -> dict[str, Any]:
+    """Return an action that tells all alerts of a run at once."""
+    return {
+        "id": action.connector,
+        "action_type_id": action.type,
+        "group": "default",
+        "params": dict(action.params),
+        "frequency": {"summary": True, "notifyWhen": "onActiveAlert", "throttle": None},
+        "uuid": str(uuid.uuid5(_ACTION_IDS, f"{plan.rule.id}/{action.connector}")),
+    }
 
 
 def kibana_caveats(plan: DetectionPlan) -> list[str]:
