@@ -14,6 +14,7 @@ from deploy_targets import PREFIX, Target, pipeline
 
 from sigmawatch.cluster import BulkItem, ResponseError, bulk
 from sigmawatch.deploy import DeployIncomplete, DeployLocked, apply
+from sigmawatch.deploy.applier import WRITERS
 from sigmawatch.deploy.lock import DeployLock
 from sigmawatch.deploy.registry import REGISTRY_INDEX, create_registry, read_registry
 from sigmawatch.errors import ClusterError
@@ -152,6 +153,41 @@ def test_a_read_only_registry_stops_the_deploy_before_it_writes_and_says_why(tar
         block(target, on=False)
     assert "flood-stage" in caught.value.hint
     assert live_pipelines(target) == 0
+
+
+@pytest.mark.parametrize("after", [1, 8])
+def test_a_cluster_that_turns_read_only_half_way_stops_the_deploy_and_is_told(
+    target: Target, after: int
+) -> None:
+    def switch(*, on: bool) -> None:
+        settings = {"persistent": {"cluster.blocks.read_only": True if on else None}}
+        target.cluster.request("PUT", "/_cluster/settings", settings)
+
+    def on_progress(result: ArtifactResult, done: int, total: int) -> None:
+        if done == after:
+            switch(on=True)
+
+    try:
+        with pytest.raises(DeployIncomplete) as caught:
+            apply(target.cluster, target.plan(*MANY), on_progress=on_progress)
+    finally:
+        switch(on=False)
+    failed = caught.value.result.failed
+    assert any("cluster read-only" in one.error for one in failed), [one.error for one in failed]
+    # Only those that were on their way when it happened were tried.
+    assert sum("PUT" in one.error and not one.skipped for one in failed) <= WRITERS + after
+    written = live_pipelines(target)
+    assert after <= written <= 20
+    # What was written could not be recorded, but had been announced: it is known to be ours.
+    actions = target.actions(*MANY)
+    assert set(actions) <= {"create", "record", "unchanged"}
+    assert actions.count("create") == 20 - written
+    # Neither could the lock be given back: it ends by itself.
+    lock = target.cluster.request("GET", f"/{REGISTRY_INDEX}/_doc/lock")["_source"]
+    over = {**lock, "expires": "2000-01-01T00:00:00+00:00"}
+    target.cluster.request("PUT", f"/{REGISTRY_INDEX}/_doc/lock", over)
+    target.deploy(*MANY)
+    assert target.actions(*MANY) == ["unchanged"] * 20
 
 
 def test_a_second_deployer_is_refused_and_told_who_is_first(target: Target) -> None:

@@ -391,7 +391,8 @@ class _Run:
 
     def _give_up(self, error: ClusterError) -> None:
         """Stop trying when an error says that nothing else will work either."""
-        if not isinstance(error, ResponseError) or error.status in _HOPELESS:
+        blocked = isinstance(error, ResponseError) and "cluster_block" in error.error_type
+        if blocked or not isinstance(error, ResponseError) or error.status in _HOPELESS:
             self._hopeless = self._hopeless or f"the cluster stopped working: {error.message}"
             self._stop.set()
 
