@@ -28,6 +28,9 @@ shipper: sends logs."""
 KIBANA = "kibana-.kibana"
 """Kibana among the applications of Elasticsearch; its index cannot be named otherwise since 8.0."""
 
+_PRODUCT = "cluster:monitor/main"
+"""`GET /`: which product and version this is; no named privilege below `monitor` has it."""
+
 _SHOWN = ("dashboard", "discover", "visualize", "indexPatterns", "savedObjectsTagging")
 """Features of what packs bring to Kibana: dashboards, saved searches, visualizations, data views, and a tag."""
 
@@ -125,7 +128,7 @@ def _deployer(target: Target, space: str | None) -> Role:
 def _runner(target: Target, space: str | None) -> Role:
     del target, space
     return {
-        "cluster": [],
+        "cluster": [_PRODUCT],
         "indices": [
             _access(["logs-*"], "read"),
             _access(["sigmawatch-detections"], "read", "view_index_metadata"),
@@ -150,7 +153,7 @@ def _analyst(target: Target, space: str | None) -> Role:
         # To close an alert is to update it, and to refresh its index; not to delete it.
         indices.append(_access(alerts, "read", "index", "maintenance", "view_index_metadata"))
         features.append("siem.read")
-    return {"cluster": [], "indices": indices, **_kibana(space, features)}
+    return {"cluster": [_PRODUCT], "indices": indices, **_kibana(space, features)}
 
 
 def _shipper(target: Target, space: str | None) -> Role:
