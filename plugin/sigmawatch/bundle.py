@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sigmawatch.alerts.document import ALERTS, HEALTH, SHADOW
 from sigmawatch.alerts.templates import alert_artifacts, alert_template_id
+from sigmawatch.archive.artifacts import archive_artifacts
 from sigmawatch.artifact import ArtifactKey
 from sigmawatch.compile.cache import PlanCache, default_cache
 from sigmawatch.compile.context import DEFAULT_INDICES, KEYWORD_FIELDS, Binding, CompileContext, Compiled
@@ -311,6 +312,7 @@ def build_bundle(
                 ArtifactKey("data_stream", dataset.data_stream(namespace)),
             )
             found += retention_artifacts(by_what[what], needs=needs)
+            found += archive_artifacts(dataset, by_what[what], traits=traits, privacy=mine.privacy)
     kept_as = {name: f"{name}-{tenant}" if tenant else name for name in ("alerts", "shadow", "health")}
     plain = {name: added.get(what, {}).get("settings", {}).get("index", {}) for name, what in kept_as.items()}
     found += alert_artifacts(**plain, tenant=tenant)

@@ -21,9 +21,9 @@ __all__ = ["KIBANA", "ROLES", "later_names", "role"]
 
 Role = dict[str, Any]
 
-ROLES = ("deployer", "runner", "analyst", "shipper")
-"""deployer: plan, deploy, rollback, status, destroy. runner: `sigmawatch run`. analyst: reads alerts and logs.
-shipper: sends logs."""
+ROLES = ("deployer", "runner", "archiver", "analyst", "shipper")
+"""deployer: plan, deploy, rollback, status, destroy. runner: `sigmawatch run`. archiver: `sigmawatch archive`.
+analyst: reads alerts, logs and the archive. shipper: sends logs."""
 
 KIBANA = "kibana-.kibana"
 """Kibana among the applications of Elasticsearch; its index cannot be named otherwise since 8.0."""
@@ -59,7 +59,13 @@ def role(name: str, *, target: Target = Target.RUNNER, space: str | None = None,
     """
     if target is Target.KIBANA:
         space = space or "default"
-    makers = {"deployer": _deployer, "runner": _runner, "analyst": _analyst, "shipper": _shipper}
+    makers = {
+        "deployer": _deployer,
+        "runner": _runner,
+        "archiver": _archiver,
+        "analyst": _analyst,
+        "shipper": _shipper,
+    }
     body = makers[name](target, space)
     if not tenant:
         return body
@@ -73,6 +79,8 @@ def _of_tenant(index: str, tenant: str) -> str:
     """Return the indices of a tenant among those of a name or pattern: of logs, alerts, trials and health notes."""
     if index == "logs-*":
         return f"logs-*-{tenant}"
+    if index == "sigmawatch-archive-*":
+        return f"sigmawatch-archive-logs-*-{tenant}@*"
     # Whoever may read an alias may read all that is behind it, so a tenant has its own.
     alias = index.removesuffix("-*")
     return index.replace(alias, f"{alias}-{tenant}", 1) if alias in _ALIASES else index
@@ -108,6 +116,8 @@ def _deployer(target: Target, space: str | None) -> Role:
             "monitor",
             "view_index_metadata",
         ),
+        # `status` tells what is archived.
+        _access(["sigmawatch-archive-*"], "monitor", "view_index_metadata"),
     ]
     if target is Target.WATCHER:
         # A watch does what it does with the rights of whoever deployed it.
@@ -144,8 +154,35 @@ def _runner(target: Target, space: str | None) -> Role:
     }
 
 
+def _archiver(target: Target, space: str | None) -> Role:
+    del target, space
+    return {
+        # What to archive stands in index templates, which this may read; copying is a task.
+        "cluster": ["monitor"],
+        "indices": [
+            # What is not searchable yet is not copied. Below `maintenance`, which may merge, too.
+            _access(["logs-*"], "indices:admin/refresh*", "monitor", "read", "view_index_metadata"),
+            _access(
+                ["sigmawatch-archive-*"],
+                "create_doc",
+                "create_index",
+                # Of copies that are as old as they may be.
+                "delete_index",
+                "indices:admin/mapping/put",
+                "indices:admin/settings/update",
+                # Asked for once, whatever is copied to where; what it reads and writes needs the others as well.
+                "indices:data/write/reindex",
+                "maintenance",
+                "monitor",
+                "read",
+                "view_index_metadata",
+            ),
+        ],
+    }
+
+
 def _analyst(target: Target, space: str | None) -> Role:
-    names = ["logs-*", *(name for each in _ALIASES for name in (each, f"{each}-*"))]
+    names = ["logs-*", "sigmawatch-archive-*", *(name for each in _ALIASES for name in (each, f"{each}-*"))]
     indices = [_access(names, "read", "view_index_metadata")]
     features = [f"{feature}.read" for feature in _SHOWN]
     if target is Target.KIBANA:

@@ -12,11 +12,14 @@ import pytest
 from deploy_targets import Target as DeployTarget
 from deploy_targets import clean, pipeline, target_at
 
+from archive.archived_streams import STREAM, TOTAL, Streams, StreamsStandIn, now
 from cli.command_line import emptied_by
 from sigmawatch import engine
+from sigmawatch.archive.archiver import archive
+from sigmawatch.archive.holdings import DAY, State, read_archives
 from sigmawatch.artifact import Artifact
 from sigmawatch.bundle import bundle_for
-from sigmawatch.cluster import Cluster, ConnectionSettings, ResponseError, connect
+from sigmawatch.cluster import Cluster, CompatibleNode, ConnectionSettings, ResponseError, connect
 from sigmawatch.config import DatasetTuning, Environment
 from sigmawatch.deploy import Action, DeployIncomplete, apply, plan, removal_plan
 from sigmawatch.deploy.proof import prove
@@ -40,12 +43,13 @@ class Secured:
 
     admin: Cluster
 
-    def as_role(self, body: Role) -> Cluster:
+    def as_role(self, body: Role, node_class: type[CompatibleNode] = CompatibleNode) -> Cluster:
         """Return the cluster for somebody who has just that role."""
         made = self.admin.request(
             "POST", "/_security/api_key", {"name": "test", "role_descriptors": {"r": body}}, idempotent=False
         )
-        return connect(ConnectionSettings(self.admin.url, api_key=f"{made['id']}:{made['api_key']}"))
+        settings = ConnectionSettings(self.admin.url, api_key=f"{made['id']}:{made['api_key']}")
+        return connect(settings, node_class=node_class)
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +109,18 @@ def without(body: Role) -> Iterator[tuple[str, Role]]:
 
 
 def needless(
-    secured: Secured, body: Role, work: Callable[[Cluster], None], prepare: Callable[[], None]
+    secured: Secured,
+    body: Role,
+    work: Callable[[Cluster], None],
+    prepare: Callable[[], None],
+    node_class: type[CompatibleNode] = CompatibleNode,
 ) -> list[str]:
     """Return the privileges of a role without which the work is done as well."""
     found = []
     for privilege, less in without(body):
         prepare()
         try:
-            with secured.as_role(less) as cluster:
+            with secured.as_role(less, node_class) as cluster:
                 work(cluster)
         except (SigmawatchError, AssertionError):
             continue
@@ -135,6 +143,9 @@ def test_a_deployer_can_do_all_its_work_and_needs_each_privilege(secured: Secure
         "manage_ilm on logs-*",
         "monitor on logs-*",
         "view_index_metadata on logs-*",
+        # And those for what `status` tells of the archive.
+        "monitor on sigmawatch-archive-*",
+        "view_index_metadata on sigmawatch-archive-*",
     ]
     assert needless(secured, role("deployer"), deploys, prepare) == for_streams
 
@@ -183,6 +194,51 @@ def test_a_runner_can_do_all_its_work_and_needs_each_privilege(secured: Secured)
     assert needless(secured, role("runner"), runs, prepare) == silent
 
 
+def archives(cluster: Cluster) -> None:
+    """Do what an archiver does: copy what is due, and delete what is too old."""
+    run = archive(cluster, now(), sleep=lambda seconds: None)
+    assert run.failed == {}
+    (copied,) = run.copied.values()
+    assert copied.documents == TOTAL
+    assert archive(cluster, now() + 401 * DAY, sleep=lambda seconds: None).deleted == list(run.copied)
+
+
+@pytest.fixture
+def archived(secured: Secured) -> Iterator[Streams]:
+    """The secured node with indices to be archived."""
+    emptied_by(secured.admin)
+    with connect(secured.admin.settings, node_class=StreamsStandIn) as admin:
+        streams = Streams(secured.admin.url, admin)
+        streams.deploy()
+        streams.fill()
+        yield streams
+    emptied_by(secured.admin)
+
+
+def test_an_archiver_can_do_all_its_work_and_needs_each_privilege(
+    secured: Secured, archived: Streams
+) -> None:
+    with secured.as_role(role("archiver"), StreamsStandIn) as cluster:
+        archives(cluster)
+    # Without `monitor` sizes are silently missing; data streams, which are stood in for here, need view_index_metadata;
+    # and that who creates documents may change mappings is deprecated.
+    silent = [
+        "monitor on logs-*",
+        "view_index_metadata on logs-*",
+        "indices:admin/mapping/put on sigmawatch-archive-*",
+        "monitor on sigmawatch-archive-*",
+    ]
+    assert needless(secured, role("archiver"), archives, archived.forget_copies, StreamsStandIn) == silent
+
+
+def test_who_deploys_sees_what_waits_and_copies_nothing(secured: Secured, archived: Streams) -> None:
+    with secured.as_role(role("deployer"), StreamsStandIn) as deployer:
+        (entry,) = read_archives(deployer, now()).entries
+        assert (entry.stream, entry.state) == (STREAM, State.DUE)
+        assert len(archive(deployer, now()).failed) == 1
+    assert archived.copies() == []
+
+
 NOW = {"script": {"source": "String.valueOf(new Date().getTime())"}}
 
 FORBIDDEN: dict[str, list[tuple[str, str, Any]]] = {
@@ -202,6 +258,14 @@ FORBIDDEN: dict[str, list[tuple[str, str, Any]]] = {
         ("DELETE", "/sigmawatch-alerts-default-2026.03", None),
         ("PUT", "/_ingest/pipeline/evil", {"processors": []}),
         ("GET", "/sigmawatch-registry/_search", None),
+    ],
+    "archiver": [
+        ("PUT", "/logs-auth.sshd-default/_doc/2", {"a": 1}),
+        ("DELETE", "/logs-auth.sshd-default", None),
+        ("PUT", "/sigmawatch-archive-x/_doc/1", {"a": 1}),
+        ("GET", "/sigmawatch-alerts-default-2026.03/_search", None),
+        ("GET", "/sigmawatch-registry/_search", None),
+        ("PUT", "/_index_template/evil", {"index_patterns": ["evil"]}),
     ],
     "analyst": [
         ("PUT", "/sigmawatch-alerts-default-2026.03/_doc/2", {"a": 1}),

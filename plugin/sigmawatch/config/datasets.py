@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.datasets.names import fields_like, similar_fields
 from sigmawatch.datasets.pipeline import build_pipeline, options_of
 from sigmawatch.datasets.privacy import ADDRESSES, Privacy
 from sigmawatch.datasets.settings import ENRICHMENTS, DatasetSettings
@@ -117,6 +118,16 @@ def _places(reader: Reader) -> dict[str, tuple[str | int, ...]]:
         found[name] = (*reader.keys, name)
         if isinstance(value, dict):
             found |= {f"{name}.{inner}": (*reader.keys, name, inner) for inner in value}
+    retention = reader.data.get("retention")
+    archive = retention.get("archive") if isinstance(retention, dict) else None
+    for name in ("keep", "drop"):
+        elements = archive.get(name) if isinstance(archive, dict) else None
+        if isinstance(elements, list):
+            # Not by their place: where an environment says something else, there are others in it.
+            keys = (*reader.keys, "retention", "archive", name)
+            found |= {f"archive.{name}.{value}": (*keys, index) for index, value in enumerate(elements)}
+        elif elements is not None:
+            found[f"archive.{name}.{elements}"] = (*reader.keys, "retention", "archive", name)
     return found
 
 
@@ -193,6 +204,12 @@ def _misfits(key: str, tuning: DatasetTuning, known: Mapping[str, Dataset]) -> I
         if option not in has:
             told = f"It has: {', '.join(sorted(has)) or 'none'}."
             yield tuning.problem(f"{key} has no option {option!r}", f"options.{option}", hint=told)
+    fields = {name for dataset in meant for name in dataset.fields}
+    for name in ("keep", "drop"):
+        for pattern in tuning.retention.given.get(f"archive.{name}", ()):
+            if not fields_like(pattern, fields):
+                place, hint = f"archive.{name}.{pattern}", similar_fields(pattern, fields)
+                yield tuning.problem(f"{name}: {key} has no field {pattern!r}", place, hint=hint)
 
 
 def _unbuildable(dataset: Dataset, settings: DatasetSettings, tuning: DatasetTuning) -> Iterable[Problem]:

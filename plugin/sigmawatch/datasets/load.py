@@ -13,7 +13,8 @@ from sigmawatch import yamlfile
 from sigmawatch.datasets.derive import DERIVATIONS
 from sigmawatch.datasets.envelopes import Envelope, read_envelope, read_id
 from sigmawatch.datasets.mapping import read_assignments, read_cases, read_mappings, read_switches
-from sigmawatch.datasets.model import Dataset, Description, FieldInfo, Part, Parts, Sample
+from sigmawatch.datasets.model import Archived, Dataset, Description, FieldInfo, Part, Parts, Sample
+from sigmawatch.datasets.names import fields_like, similar_fields
 from sigmawatch.datasets.parsers import (
     Conditional,
     NamesItsValues,
@@ -42,6 +43,7 @@ _KEYS = frozenset(
     {
         "name", "title", "description", "module", "logsources", "message", "parse", "set", "fields", "tables",
         "cases", "switch", "timestamp", "derive", "envelope", "id", "extends", "parts", "marks", "action",
+        "archive",
     }
 )  # fmt: skip
 _PART_KEYS = frozenset(
@@ -119,10 +121,27 @@ def load_dataset(folder: Path) -> Dataset:
         id=read_id(unique) if unique else (),
         extends=extended,
         marks=reader.texts("marks"),
+        archived=_read_archived(reader, {**base_fields(), **own}),
     )
     if problems:
         raise ContentError(problems)
     return dataset
+
+
+def _read_archived(reader: Reader, declared: Mapping[str, FieldInfo]) -> Archived:
+    """Read `archive`, each of whose names must be of a field that is declared."""
+    member = reader.get("archive")
+    if member is None or not member.is_mapping({"keep", "drop"}):
+        return Archived()
+    for name in ("keep", "drop"):
+        for element in (member.get(name) or Reader(member.document, [], member.problems)).elements():
+            if element.as_text() and not fields_like(element.data, declared):
+                element.problem(
+                    f"{name}: no declared field is {element.data!r}",
+                    code="unknown-field",
+                    hint=similar_fields(element.data, declared),
+                )
+    return Archived(member.texts("keep"), member.texts("drop"))
 
 
 def _read_extended(reader: Reader, folder: Path) -> Dataset | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sigmawatch.datasets.mapping import Case, FieldMapping, Switch
     from sigmawatch.datasets.parsers import Parser
 
-__all__ = ["Dataset", "Description", "Event", "FieldInfo", "Part", "Parts", "Sample"]
+__all__ = ["Archived", "Dataset", "Description", "Event", "FieldInfo", "Part", "Parts", "Sample"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,16 @@ class FieldInfo:
     """Its mapping type, as ECS writes it; what an engine without that type uses instead is for `templates`."""
     description: str = ""
     """What a vendor's own field means; empty for ECS fields."""
+
+
+@dataclass(frozen=True)
+class Archived:
+    """Which of its fields a dataset has in the archive otherwise than others, as names or with a `*`."""
+
+    keep: tuple[str, ...] = ()
+    """Besides those that are kept of every dataset."""
+    drop: tuple[str, ...] = ()
+    """Those of them that tell nothing here."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +225,8 @@ class Dataset:
     """Beginnings of lines that no other log has."""
     tenant: str = ""
     """The tenant whose events alone it is about, which is their namespace; empty: everybody's."""
+    archived: Archived = Archived()  # immutable
+    """What the archive has of it."""
 
     @property
     def pipeline_id(self) -> str:

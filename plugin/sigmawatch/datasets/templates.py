@@ -29,6 +29,7 @@ __all__ = [
     "artifacts",
     "base_artifacts",
     "mapping_of",
+    "properties_of",
 ]
 
 BASE_TEMPLATE = "sigmawatch-base"
@@ -110,7 +111,8 @@ def mapping_of(name: str, mapping_type: str, traits: EngineTraits) -> dict[str, 
     return {"type": mapping_type}
 
 
-def _properties(fields: Mapping[str, FieldInfo], traits: EngineTraits) -> dict[str, Any]:
+def properties_of(fields: Mapping[str, FieldInfo], traits: EngineTraits) -> dict[str, Any]:
+    """Return the `properties` of a mapping with these fields on an engine."""
     root: dict[str, Any] = {}
     for name in sorted(fields):
         parts = name.split(".")
@@ -131,7 +133,7 @@ def base_artifacts(traits: EngineTraits) -> list[Artifact]:
                     "mapping": {"ignore_malformed": True},
                 }
             },
-            "mappings": {"dynamic": False, "properties": _properties(base_fields(), traits)},
+            "mappings": {"dynamic": False, "properties": properties_of(base_fields(), traits)},
         },
     }
     return [Artifact("component_template", BASE_TEMPLATE, body, source="datasets/base.yml", shared=True)]
@@ -177,7 +179,7 @@ def artifacts(
         {
             "template": {
                 **settings.template,
-                "mappings": {"properties": _properties(dataset.field_info, traits)},
+                "mappings": {"properties": properties_of(dataset.field_info, traits)},
             }
         },
         source=source,

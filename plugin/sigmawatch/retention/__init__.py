@@ -16,6 +16,7 @@ from sigmawatch.retention.reading import (
     read_site_retention,
 )
 from sigmawatch.retention.values import (
+    Archive,
     Mechanism,
     Retention,
     RetentionTuning,
@@ -25,6 +26,7 @@ from sigmawatch.retention.values import (
 
 __all__ = [
     "PRESETS",
+    "Archive",
     "Kept",
     "Mechanism",
     "Retention",

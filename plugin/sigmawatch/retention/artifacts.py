@@ -60,6 +60,25 @@ class Kept:
         return tuple(f"{self.what}: {note}" for note in unserved(self.retention, self.mechanism))
 
     @property
+    def archive_fault(self) -> str:
+        """Why its archive may lack events, or is none; empty where nothing is wrong."""
+        archive, deleted = self.retention.archive, self.retention.delete
+        if archive is None:
+            return ""
+        if archive.delete is not None and archive.delete <= archive.after:
+            return f"nothing is archived: copies are deleted after {archive.delete} d, and made after {archive.after} d"
+        if deleted is None or self.mechanism is Mechanism.NONE:
+            return ""
+        if archive.after >= deleted:
+            return (
+                f"events are deleted from {deleted} d on, and archived from {archive.after} d on: they may be deleted "
+                "before they are archived"
+            )
+        if archive.delete is not None and archive.delete <= deleted:
+            return f"the archive is kept for {archive.delete} d, no longer than the events themselves ({deleted} d)"
+        return ""
+
+    @property
     def in_words(self) -> str:
         """How long an event is kept."""
         shortest = self.retention.delete
@@ -80,6 +99,9 @@ class Kept:
             "cold": retention.cold,
             "delete": retention.delete,
             "rollover_age": None if self.monthly else retention.rollover_age,
+            "archive": {"after": retention.archive.after, "delete": retention.archive.delete}
+            if retention.archive is not None
+            else None,
         }
 
 
@@ -135,6 +157,12 @@ def kept(
             f"{deleted[0].pattern} is to be deleted after {deleted[0].retention.delete} days, "
             f"but nobody in this cluster does that: {lacks}",
             hint="`retention: {by: none}` says that you do it yourself.",
+        )
+    archived = next((one for one in found if one.retention.archive is not None), None)
+    if archived is not None and (lack := features.why_not("data_streams")):
+        raise TargetUnavailable(
+            f"{archived.pattern} is to be archived, but {lack}",
+            hint="Only indices of data streams are archived: `retention: {archive: never}`.",
         )
     preset = presets()[site.logs.preset or DEFAULT]
     # Alerts and health notes are plain indices, which a data stream lifecycle does not know.

@@ -13,6 +13,7 @@ from sigmawatch import yamlfile
 from sigmawatch.datasets.reader import Reader
 from sigmawatch.errors import ContentError
 from sigmawatch.retention.values import (
+    Archive,
     Mechanism,
     Retention,
     RetentionTuning,
@@ -43,9 +44,10 @@ DEFAULT = "default"
 PRESETS = ("default", "pci_dss", "gdpr")
 
 _DAYS = re.compile(r"([1-9][0-9]{0,4})d")
+_MAX_RATE = 1_000_000
 _SIZE = re.compile(r"[1-9][0-9]{0,5}(mb|gb|tb)")
 _AGES = ("warm", "cold", "delete")
-_LOGS = ("preset", *_AGES, "rollover", "compression", "shrink")
+_LOGS = ("preset", *_AGES, "rollover", "compression", "shrink", "archive")
 _COMPRESSIONS = {"best": True, "default": False}
 _HOT = "every event begins hot; how long it stays so is said by `warm:`, the age from which it no longer is"
 
@@ -105,7 +107,7 @@ def read_retention(reader: Reader) -> RetentionTuning:
         return RetentionTuning(_preset(member))
     if not _is_retention(member, (*_LOGS, "by")):
         return RetentionTuning()
-    found = _tuning(member)
+    found = _tuning(member, of_datasets=True)
     by = member.get("by")
     if by is None:
         return found
@@ -174,7 +176,18 @@ def resolved(site: SiteRetention, dataset: str = "", own: RetentionTuning | None
         best_compression=values.get("compression", True),
         shrink=values.get("shrink"),
         by=values.get("by"),
+        archive=_resolved_archive(values),
     )
+
+
+def _resolved_archive(values: Mapping[str, Any]) -> Archive | None:
+    if not values.get("archive"):
+        return None
+    # What is said in two places may not fit together: an `after` that could not be read is None.
+    given = {
+        name.removeprefix("archive."): value for name, value in values.items() if name.startswith("archive.")
+    }
+    return Archive(**{name: value for name, value in given.items() if name != "after" or value is not None})
 
 
 def _is_retention(reader: Reader, known: tuple[str, ...]) -> bool:
@@ -194,7 +207,7 @@ def _preset(reader: Reader) -> str | None:
     return str(reader.data)
 
 
-def _tuning(reader: Reader) -> RetentionTuning:
+def _tuning(reader: Reader, *, of_datasets: bool = False) -> RetentionTuning:
     given: dict[str, Any] = {}
     for name in _AGES:
         member = reader.get(name)
@@ -217,8 +230,51 @@ def _tuning(reader: Reader) -> RetentionTuning:
         if isinstance(shrink.data, bool) or not isinstance(shrink.data, int) or not 0 < shrink.data <= 1024:
             shrink.problem("shrink: expected a number of primary shards")
         given["shrink"] = shrink.data
+    archive = reader.get("archive")
+    if archive is not None:
+        given |= _archive(archive, of_datasets=of_datasets)
     preset = reader.get("preset")
     return RetentionTuning(_preset(preset) if preset is not None else None, given)
+
+
+def _archive(reader: Reader, *, of_datasets: bool) -> dict[str, Any]:
+    """Read `archive`: `never`, or a mapping. Which fields there are is for `dataset_settings` to say."""
+    if reader.data == "never":
+        return {"archive": False}
+    known = ("after", "delete", "replicas", "rate")
+    if not of_datasets and isinstance(reader.data, dict):
+        for name in ("keep", "drop"):
+            if (member := reader.get(name)) is not None:
+                member.problem(
+                    f"{name}: fields are said of datasets", hint='`datasets: {"*": {retention: …}}`'
+                )
+    if not reader.is_mapping((*known, "keep", "drop")):
+        return {}
+    given: dict[str, Any] = {"archive": True}
+    after, delete = reader.get("after"), reader.get("delete")
+    if after is not None:
+        given["archive.after"] = 0 if after.data == "0d" else _age(after, never=False)
+    if delete is not None:
+        given["archive.delete"] = _age(delete, never=True)
+    first, last = given.get("archive.after"), given.get("archive.delete")
+    if first is not None and last is not None and first >= last:
+        reader.at("after").problem(f"after: begins at {first}d, but delete at {last}d already")
+    for name, least, most in (("replicas", 0, 9), ("rate", 1, _MAX_RATE)):
+        member = reader.get(name)
+        if member is None:
+            continue
+        if (
+            isinstance(member.data, bool)
+            or not isinstance(member.data, int)
+            or not least <= member.data <= most
+        ):
+            member.problem(f"{name}: expected a number from {least} to {most:,}")
+            continue
+        given[f"archive.{name}"] = member.data
+    for name in ("keep", "drop"):
+        if of_datasets and reader.get(name) is not None:
+            given[f"archive.{name}"] = reader.texts(name)
+    return given
 
 
 def _rollover(reader: Reader) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sigmawatch.cluster import Cluster
     from sigmawatch.retention.artifacts import Kept
 
-__all__ = ["Holding", "read_holdings", "summary"]
+__all__ = ["Holding", "archive_faults", "read_holdings", "summary"]
 
 _ATTACHMENTS = {
     "ilm_attachment": Mechanism.ILM,
@@ -90,12 +90,24 @@ def summary(keeping: Iterable[Kept]) -> list[str]:
             if age is not None and one.mechanism in _POLICIES
         ]
         told = ", ".join([how, *phases]) if one.mechanism is not Mechanism.NONE else "kept for ever"
+        if (archive := one.retention.archive) is not None:
+            until = "for ever" if archive.delete is None else f"until {archive.delete} d"
+            who += f", archived from {archive.after} d on {until}"
         alike.setdefault((told, who), []).append(one.what)
-    lines = []
-    for (told, who), names in alike.items():
-        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        lines.append(f"{told} {who}: {shown}")
-    return lines
+    return [f"{told} {who}: {_some(names)}" for (told, who), names in alike.items()]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def archive_faults(keeping: Iterable[Kept]) -> list[str]:
+    """Return why archives may lack events, or are none; what is alike stands together."""
+    alike: dict[str, list[str]] = {}
+    for one in keeping:
+        if fault := one.archive_fault:
+            alike.setdefault(fault, []).append(one.what)
+    return [f"{fault}: {_some(names)}" for fault, names in alike.items()]
 
 
 def read_holdings(cluster: Cluster) -> list[Holding]:

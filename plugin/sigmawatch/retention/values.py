@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "Archive",
     "Mechanism",
     "Retention",
     "RetentionTuning",
@@ -54,6 +55,24 @@ class Rollover:
 
 
 @dataclass(frozen=True)
+class Archive:
+    """Copies of the events of one stream for the long term, with fewer fields. Ages as `Retention`'s."""
+
+    after: int = 30
+    """From this age on an index is copied."""
+    delete: int | None = None
+    """From this age on the copy is deleted. None: never."""
+    replicas: int | None = None
+    """Of the copies. None: one where there is a second node."""
+    rate: int = 5_000
+    """Documents that are copied in a second at most."""
+    keep: tuple[str, ...] = ()
+    """Fields that the site keeps besides, as names or with a `*`."""
+    drop: tuple[str, ...] = ()
+    """Fields that the site does not keep; they win."""
+
+
+@dataclass(frozen=True)
 class Retention:
     """How long the events of one stream are kept. Ages count from the rollover of their index.
 
@@ -74,6 +93,8 @@ class Retention:
     """Primary shards that a warm index is shrunk to. None: as many as it has."""
     by: Mechanism | None = None
     """`NONE`: left to the site. None: whoever does it for the others."""
+    archive: Archive | None = None
+    """None: nothing is copied for the long term."""
 
     @property
     def rollover_age(self) -> int:
@@ -92,7 +113,10 @@ class RetentionTuning:
 
     preset: str | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
-    """Values by the names of `Retention`'s members, with `rollover.max_age` and `rollover.max_primary_shard_size`."""
+    """Values by the names of `Retention`'s members, with `rollover.max_age` and `rollover.max_primary_shard_size`.
+
+    `archive` is whether there is one; its members are `archive.after` and so on.
+    """
 
     def over(self, below: RetentionTuning) -> RetentionTuning:
         """Return this over what is said less specifically: a preset begins anew, anything else adds to it."""

@@ -16,7 +16,7 @@ from sigmawatch.deploy.cost import cost_of
 from sigmawatch.deploy.plan import WRITING
 from sigmawatch.deploy.present import render_history
 from sigmawatch.deploy.saved import PlanOptions, plan_document, save_plan
-from sigmawatch.retention.report import summary
+from sigmawatch.retention.report import archive_faults, summary
 from sigmawatch.run.history import History, count_history
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ def command(
             errors().print(line, markup=False)
         for note in (note for one in bundle.keeping for note in one.notes):
             errors().print(f"note: {note}", markup=False)
+        for fault in archive_faults(bundle.keeping):
+            errors().print(f"warning: {fault}", style="yellow", markup=False)
         results().print(render_plan(plan))
         results().print(f"Cost: {cost}.", markup=False)
         for warning in cost.warnings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from sigmawatch.archive.holdings import read_archives
 from sigmawatch.artifact import SHARED_OWNER
 from sigmawatch.cli.deploying import (
     cut_off,
@@ -20,6 +22,7 @@ from sigmawatch.cli.deploying import (
 )
 from sigmawatch.cli.options import cluster_options, format_option, open_cluster, site_of
 from sigmawatch.cli.terminal import counted, print_json, results
+from sigmawatch.cluster.failures import ResponseError
 from sigmawatch.deploy.journal import journals_at
 from sigmawatch.deploy.present import release_line, render_cut_off
 from sigmawatch.deploy.status import read_status
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from sigmawatch.cluster import Cluster
     from sigmawatch.deploy.journal import Account
     from sigmawatch.deploy.status import PackStatus, Status
     from sigmawatch.retention.report import Holding
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 EXIT_DRIFTED = 3
+FORBIDDEN = 403
 MOST = 50
 """Findings that are shown; JSON has them all."""
 
@@ -61,7 +66,7 @@ def command(
     """Show what is deployed, and whether it works.
 
     Shows what somebody changed or removed since, what detections left in the last hours, and how long everything is
-    kept. Needs no pack:
+    kept, and what is archived. Needs no pack:
     everything is compared with what the cluster's own records say was deployed.
 
     A deploy from this machine that was cut off is told of, also while the cluster does not answer: what was written,
@@ -83,6 +88,7 @@ def command(
             status = replace(status, packs=tuple(mine))
             health = read_health(cluster)
             holdings = read_holdings(cluster)
+            archives = _archives(cluster, tenant)
         except ClusterError as error:
             # Then this machine's own journals are all there is to know.
             _tell_of_journals(journals.unfinished(urls=cluster.settings.urls), output_format, error)
@@ -90,10 +96,19 @@ def command(
     if output_format == "json":
         kept = [one.to_dict() for one in holdings]
         told = [one.to_dict() for one in unfinished]
-        print_json({**status.to_dict(), "cut_off": told, "health": health.to_dict(), "retention": kept})
+        print_json(
+            {
+                **status.to_dict(),
+                "cut_off": told,
+                "health": health.to_dict(),
+                "retention": kept,
+                "archive": archives,
+            }
+        )
     else:
         _print(results(), status, health)
         _print_holdings(results(), holdings)
+        _print_archives(results(), archives)
         for account in unfinished:
             results().print()
             results().print(render_cut_off(account))
@@ -151,6 +166,52 @@ def _print_holdings(console: Console, holdings: list[Holding]) -> None:
         console.print(table)
     if len(held) < len(holdings):
         console.print(f"{counted(len(holdings) - len(held), 'data stream')} and indices hold nothing yet")
+
+
+def _archives(cluster: Cluster, tenant: str) -> dict[str, Any] | None:
+    """Return what is archived and what waits for it; None where we may not know."""
+    try:
+        return read_archives(cluster, int(time.time() * 1000), tenant=tenant).to_dict()
+    except ResponseError as error:
+        if error.status == FORBIDDEN:
+            return None
+        raise
+
+
+def _print_archives(console: Console, archives: dict[str, Any] | None) -> None:
+    """Print what is archived of each dataset; datasets of which nothing is archived or waits are counted."""
+    if archives is None:
+        console.print("Archive: we are not allowed to read what there is")
+        return
+    if not archives["datasets"]:
+        return
+    console.print()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Archived", "Kept", "Last"):
+        table.add_column(name)
+    for name in ("Indices", "Documents", "Size", "To be copied", "Too young"):
+        table.add_column(name, justify="right")
+    idle = 0
+    for name, one in archives["datasets"].items():
+        if not one["archived"] + one["due"] + one["waiting"]:
+            idle += 1
+            continue
+        kept = "for ever" if one["delete_days"] is None else f"{one['delete_days']} days"
+        size = f"{one['archived_bytes'] / 1e6:,.1f} MB"
+        numbers = (
+            str(one["archived"]),
+            f"{one['archived_documents']:,}",
+            size,
+            str(one["due"]),
+            str(one["waiting"]),
+        )
+        table.add_row(name, kept, (one["last"] or "never")[:16].replace("T", " "), *numbers)
+    if table.row_count:
+        console.print(table)
+    if idle:
+        console.print(f"{counted(idle, 'dataset')} to be archived, of which no index was rolled over yet")
+    for warning in archives["warnings"]:
+        console.print(Text(f"  warning: {warning}", style="yellow"))
 
 
 def _print_pack(console: Console, pack: PackStatus) -> None:

@@ -1,0 +1,30 @@
+"""Fixtures of the tests of archives: the two engines, cleaned before and after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from archived_streams import Streams, streams_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def streams(opensearch: Any) -> Iterator[Streams]:
+    """OpenSearch."""
+    with streams_at(opensearch.url) as found:
+        yield found
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("opensearch", marks=pytest.mark.engine),
+        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
+    ]
+)
+def either(request: pytest.FixtureRequest) -> Iterator[Streams]:
+    """Each of the two engines."""
+    with streams_at(request.getfixturevalue(request.param).url) as found:
+        yield found
