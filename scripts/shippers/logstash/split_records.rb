@@ -1,8 +1,9 @@
-# Parts an event of Logstash whose message holds several: {"Records": […]}, {"records": […]}, {"events": […]}, a list;
-# and of Azure's flow logs makes one for each tuple, with the record around it. Everything else passes as it is.
+# Parts an event of Logstash whose message holds several: {"Records": […]}, {"records": […]}, {"events": […]}, {"Findings": […]},
+# a list, Security Hub's {"detail": {"findings": […]}}; and of Azure's flow logs makes one for each tuple, with the record
+# around it. Everything else passes as it is.
 require "json"
 
-WRAPPING = %w[Records records events].freeze
+WRAPPING = %w[Records records events Findings].freeze
 
 # The ways to lists of tuples: keys of lists within lists.
 TUPLES = [
@@ -17,11 +18,11 @@ def filter(event)
   return [event] unless message.is_a?(String) && message.lstrip.start_with?("{", "[")
 
   records = records_of(JSON.parse(message))
-  return [event] if records.nil? || records.empty?
+  return [event] unless records.is_a?(Array) && records.first.is_a?(Hash) # lists of events are lists of objects
 
   records.flat_map { |record| tuples_of(record) }.map do |part|
     one = event.clone
-    one.set("message", part.is_a?(String) ? part : JSON.generate(part))
+    one.set("message", JSON.generate(part))
     one
   end
 rescue JSON::ParserError, JSON::NestingError
@@ -29,29 +30,28 @@ rescue JSON::ParserError, JSON::NestingError
 end
 
 def records_of(parsed)
-  return parsed if parsed.is_a?(Array)
-  return nil unless parsed.is_a?(Hash) && parsed.size == 1 && WRAPPING.include?(parsed.keys.first)
+  return parsed unless parsed.is_a?(Hash)
+  return parsed.values.first if parsed.size == 1 && WRAPPING.include?(parsed.keys.first)
 
-  list = parsed.values.first
-  list if list.is_a?(Array)
+  parsed["detail"]["findings"] if parsed["detail"].is_a?(Hash)
 end
 
 def tuples_of(record)
   TUPLES.each do |key, way|
     next unless record.is_a?(Hash) && record[key].is_a?(Hash)
 
-    parts = each_of(record[key], way)
-    return parts.map { |part| record.merge(key => part) } unless parts.empty?
+    return each_of(record[key], way).map { |part| record.merge(key => part) }
   end
   [record]
 end
 
-# The object once for each element of the lists on the way, each list replaced by its one element.
+# The object once for each element of the lists on the way, each list replaced by its one element; as it is where the way
+# leads to nothing.
 def each_of(object, way)
-  return [object] if way.empty?
-  return [] unless object.is_a?(Hash) && object[way.first].is_a?(Array)
+  list = object[way.first] if object.is_a?(Hash) && !way.empty?
+  return [object] unless list.is_a?(Array) && !list.empty?
 
-  object[way.first].flat_map do |element|
+  list.flat_map do |element|
     each_of(element, way.drop(1)).map { |part| object.merge(way.first => part) }
   end
 end
