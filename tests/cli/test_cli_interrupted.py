@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from cli.command_line import interrupted, rule_text, sigmawatch, started, until, write
+from cluster.fault_proxy import FaultProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,3 +100,30 @@ def test_a_port_in_use_is_named(own_state: dict[str, str]) -> None:
     assert (ran.code, ran.out) == (5, "")
     assert f"port {port} cannot be used: Address already in use" in ran.err
     assert sigmawatch("engine", "status", "--format", "json", env=own_state).json == {"nodes": []}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_deploy_says_how_to_complete_it_and_the_next_does(
+    number: signal.Signals, code: int, cluster_url: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "soc/rules/r.yml", rule_text())
+    arguments = ["deploy", "--yes", "--pack", tmp_path / "soc", "--url"]
+    running: list[Any] = []
+
+    def interrupt(request: int) -> None:
+        del request
+        if running and proxy.seen[-1].startswith("PUT /_component_template/"):
+            running.pop().send_signal(number)
+
+    with FaultProxy(cluster_url) as proxy:
+        proxy.on_request = interrupt
+        process = started(*arguments, proxy.url)
+        running.append(process)
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == code
+    assert "Run the same command again to complete it" in told
+    assert "Traceback" not in told
+    done = sigmawatch(*arguments, cluster_url)
+    assert done.code == 0, done.err
+    plan = sigmawatch("plan", "--detailed-exitcode", "--pack", tmp_path / "soc", "--url", cluster_url)
+    assert plan.code == 0, plan.out

@@ -316,18 +316,26 @@ def carry_out(
     """Apply a plan behind a progress bar. `site`: says where the secrets are that it needs."""
     needed = any(one.artifact is not None and secrets_in(one.artifact.body) for one in plan.changes)
     secrets = site.secrets() if site is not None and needed else {}
-    with progress_bar() as progress:
-        task = progress.add_task(word, total=len(plan.changes))
-        result = apply(
-            cluster,
-            plan,
-            origin=origin,
-            restores=restores,
-            secrets=secrets,
-            journals=journals_at(journal_folder, _warn),
-            on_progress=lambda _, done, total: progress.update(task, completed=done, total=total),
+    try:
+        with progress_bar() as progress:
+            task = progress.add_task(word, total=len(plan.changes))
+            result = apply(
+                cluster,
+                plan,
+                origin=origin,
+                restores=restores,
+                secrets=secrets,
+                journals=journals_at(journal_folder, _warn),
+                on_progress=lambda _, done, total: progress.update(task, completed=done, total=total),
+            )
+            progress.update(task, total=len(result.results), completed=len(result.results))
+    except (KeyboardInterrupt, SystemExit):
+        errors().print(
+            "What was written is recorded. Run the same command again to complete it; `sigmawatch status` tells how "
+            "far it came.",
+            markup=False,
         )
-        progress.update(task, total=len(result.results), completed=len(result.results))
+        raise
     for account in result.completed:
         what = "the deploy" if account.release is None else f"release {account.release}"
         begun = account.begun[:19].replace("T", " ")
