@@ -446,6 +446,7 @@ def test_a_rule_with_work_of_analysts_is_switched_off_when_it_leaves_and_on_when
     assert leaving.reason == (
         "no longer in the pack; switched off, and kept for what analysts set: exceptions, actions"
     )
+    assert '+  "enabled": false' in leaving.diff
     site.deploy(others)
     kept = site.kibana.rule("r1")
     assert (kept["id"], kept["enabled"], kept["note"]) == (made, False, "Ours")
@@ -456,6 +457,8 @@ def test_a_rule_with_work_of_analysts_is_switched_off_when_it_leaves_and_on_when
     assert not site.target.plan(*site.placed(others), pack="p").has_work
     assert read_status(site.target.cluster).in_place
 
+    returning = site.target.plan(*site.placed(others, rule(note="Ours")), pack="p").changes
+    assert ['+  "enabled": true' in change.diff for change in returning] == [False, True]
     site.deploy(others, rule(note="Ours"))
     back = site.kibana.rule("r1")
     assert (back["id"], back["enabled"], back["actions"]) == (made, True, [ACTION])

@@ -167,6 +167,10 @@ def compared(
             after.pop(name, None)
         elif name in plain and (name in after or _was_sent(name, plain[name], claims)):
             before[name] = plain[name]
+    if is_retired(live) != is_retired(wanted):
+        # Only then it is us who switch.
+        before["enabled"] = bool(live.get("enabled"))
+        after["enabled"] = not is_retired(wanted) and wanted.get("enabled", True)
     return before, after
 
 
