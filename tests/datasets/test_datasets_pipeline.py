@@ -93,6 +93,19 @@ def test_networks_that_are_inside_can_be_declared(server: Server, vpc: Dataset) 
     assert found == ["external", "outbound", "inbound", "internal"]
 
 
+def test_what_no_router_passes_on_is_not_outbound(server: Server, vpc: Dataset) -> None:
+    ends = [
+        ("10.0.1.5", "239.255.255.250"), ("10.0.1.5", "224.0.0.251"), ("0.0.0.0", "255.255.255.255"),
+        ("2001:db8::5", "ff02::1:2"), ("10.0.1.5", "224.0.1.1"), ("10.0.1.5", "ff0e::1"),
+    ]  # fmt: skip
+    lines = [f"2 1 eni-1 {a} {b} 1 2 17 1 40 1767225600 1767225660 ACCEPT OK" for a, b in ends]
+    documents = [{"message": line} for line in lines]
+    for options in ({}, {"networks": ["10.0.0.0/8", "2001:db8::/32"]}):
+        found = [one["network"]["direction"] for one in documents_of(server, vpc, documents, **options)]
+        inside = "internal" if options else "inbound"
+        assert found == ["internal", "internal", "internal", inside, "outbound", "outbound"]
+
+
 def test_what_a_shipper_sends_along_survives(server: Server, vpc: Dataset, sshd: Dataset) -> None:
     shipper = {
         "host": {"name": "collector", "ip": ["10.0.0.9"]},

@@ -35,6 +35,14 @@ PRIVATE_NETWORKS = (
 )  # fmt: skip
 """Networks that are inside where no option `networks` says otherwise."""
 
+_NEVER_ROUTED = (
+    "0.0.0.0/32", "::/128",                           # a host that has no address yet
+    "255.255.255.255/32",
+    "224.0.0.0/24", "239.0.0.0/8",                    # RFC 5771, RFC 2365: of the link, of the site
+    "ff01::/16", "ff02::/16", "ff05::/16",            # RFC 4291: of the host, of the link, of the site
+)  # fmt: skip
+"""What no packet to or from leaves the site for, whatever `networks` says: DHCP and mDNS are not outbound."""
+
 
 @dataclass(frozen=True)
 class Derivation:
@@ -53,7 +61,8 @@ class Derivation:
 def _direction(script: Script, options: Mapping[str, Any]) -> str:
     if not wanted(options, "direction"):
         return ""
-    networks = script.table("networks", network_table(options.get("networks") or PRIVATE_NETWORKS))
+    inside = options.get("networks") or PRIVATE_NETWORKS
+    networks = script.table("networks", network_table([*inside, *_NEVER_ROUTED]))
     translated = ""
     if "destination.nat.ip" in script.declared:
         # What goes to a public address of a firewall, and from there to a host inside, goes inside.
