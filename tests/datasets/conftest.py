@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from dataset_server import ROOT, Server
+from dataset_server import ENGINES, ROOT, Server, server_of
 
 from sigmawatch.datasets import Dataset, load_datasets
-from sigmawatch.datasets.templates import BARE_ELASTICSEARCH, OPENSEARCH
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("opensearch", marks=pytest.mark.engine),
-        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
-    ]
-)
+@pytest.fixture(params=ENGINES)
 def server(request: pytest.FixtureRequest) -> Server:
-    node = request.getfixturevalue(request.param)
-    return Server(node.url, OPENSEARCH if request.param == "opensearch" else BARE_ELASTICSEARCH)
+    return server_of(request)
 
 
 @pytest.fixture(scope="session")

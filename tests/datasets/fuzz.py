@@ -30,7 +30,6 @@ from mutation import damaged
 from rich.console import Console
 
 from sigmawatch import engine
-from sigmawatch.artifact import Artifact
 from sigmawatch.cluster.bulk import in_order
 from sigmawatch.datasets import artifacts, base_artifacts, load_datasets, samples
 from sigmawatch.datasets.templates import BARE_ELASTICSEARCH, OPENSEARCH
@@ -47,11 +46,11 @@ KINDS = frozenset({"event", "alert", "metric", "state", "asset", "enrichment", "
 _BATCH = 400
 _BATCH_BYTES = 3_000_000
 _PATHS = {
-    "ingest_pipeline": "_ingest/pipeline",
     "component_template": "_component_template",
     "index_template": "_index_template",
-    "data_stream": "_data_stream",
+    "ingest_pipeline": "_ingest/pipeline",
 }
+"""In the order in which they are made. Pipelines last: an engine writes all of them down with any change."""
 
 
 @dataclass(frozen=True)
@@ -67,23 +66,29 @@ class Complaint:
 
 @contextmanager
 def installed(server: Server, datasets: Sequence[Dataset]) -> Iterator[None]:
-    """Put pipelines, templates and data streams of datasets onto an engine, and take them away again."""
-    made: list[Artifact] = [*base_artifacts(server.traits)]
+    """Put pipelines, templates and data streams of datasets onto an engine, and take away all that has such names."""
+    made = [*base_artifacts(server.traits)]
     for dataset in datasets:
         made += artifacts(dataset, namespace=NAMESPACE, traits=server.traits)
-    done: list[Artifact] = []
+    by_kind = {kind: [artifact for artifact in made if artifact.kind == kind] for kind in _PATHS}
+    streams = [dataset.data_stream(NAMESPACE) for dataset in datasets]
+    stream_path = "_data_stream/{}" if server.traits.has_data_streams else "{}"
     try:
-        for artifact in made:
-            body = None if artifact.kind == "data_stream" else artifact.body
-            server.call("PUT", f"{_PATHS[artifact.kind]}/{artifact.id}", body)
-            done.append(artifact)
+        for kind, path in _PATHS.items():
+            for artifact in by_kind[kind]:
+                server.call("PUT", f"{path}/{artifact.id}", artifact.body)
+            if kind == "index_template":
+                for stream in streams:
+                    server.call("PUT", stream_path.format(stream))
         yield
     finally:
-        if not server.traits.has_data_streams:
-            for dataset in datasets:
-                server.call("DELETE", f"{dataset.data_stream(NAMESPACE)}?ignore_unavailable=true")
-        for artifact in reversed(done):
-            server.call("DELETE", f"{_PATHS[artifact.kind]}/{artifact.id}")
+        server.call("DELETE", stream_path.format(",".join(streams)))
+        for pattern in (
+            "_ingest/pipeline/sigmawatch-*",
+            "_index_template/logs-*",
+            "_component_template/sigmawatch-*",
+        ):
+            server.call("DELETE", pattern)
 
 
 @dataclass
