@@ -232,7 +232,12 @@ def test_a_line_longer_than_a_document_may_be_is_told_and_the_rest_loaded(
     assert "event 2: 100,000,000 characters" in ran.err
 
 
-@pytest.mark.parametrize("content", [b"PK\x03\x04zip", b"PAR1parquet", TAR, gzip.compress(TAR)])
+@pytest.mark.parametrize(
+    "content",
+    [b"PK\x03\x04zip", b"PAR1parquet", TAR, gzip.compress(TAR)],
+    # A packed file has its time in it, and names of tests have to be the same always.
+    ids=["zip", "Parquet", "tar", "packed tar"],
+)
 def test_files_that_hold_no_lines_are_refused(deployed: str, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "odd.log"
     path.write_bytes(content)
