@@ -17,9 +17,12 @@ import orjson
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 PROGRAM = Path(sys.executable).with_name("sigmawatch")
+
+OURS = ("sigmawatch", "logs-")
+"""How all names begin that sigmawatch makes in a cluster."""
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -50,7 +53,7 @@ def sigmawatch(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdout: Any = subprocess.PIPE,
-    timeout: float = 60,
+    timeout: float = 300,  # the whole pack on a busy machine takes minutes
 ) -> Ran:
     """Run a command to its end. It never shows a traceback, nor escape codes where there is no terminal."""
     done = subprocess.run(
@@ -153,18 +156,34 @@ def emptied(url: str) -> None:
 
 
 def emptied_by(cluster: Cluster) -> None:
-    """Remove the same by somebody who may."""
+    """Remove the same by somebody who may.
+
+    Few requests: an engine writes down all its pipelines, some megabytes, with every change to one of them.
+    """
     found = contents_of(cluster)
     settings = {"persistent": {"cluster.blocks.read_only": None}}
     cluster.request("PUT", "/_cluster/settings", settings)
+    for path, key in (("/_data_stream", "data_streams"), ("", "indices")):
+        for names in in_parts(one for one in found[key] if one.startswith(OURS)):
+            params = None if path else {"ignore_unavailable": "true"}
+            cluster.request("DELETE", f"{path}/{','.join(names)}", params=params, ignore=(404,))
+    # These know no lists of names, but patterns; what else a pattern finds begins in the same way.
     for path, key in (
-        ("/_data_stream", "data_streams"),
-        ("", "indices"),
+        ("/_ingest/pipeline", "pipelines"),
         ("/_index_template", "index_templates"),
         ("/_component_template", "component_templates"),
-        ("/_ingest/pipeline", "pipelines"),
-        ("/_scripts", "scripts"),
     ):
-        for name in found[key]:
-            if name.startswith(("sigmawatch", "logs-")):
-                cluster.request("DELETE", f"{path}/{name}", ignore=(404,))
+        for prefix in OURS:
+            if any(name.startswith(prefix) for name in found[key]):
+                cluster.request("DELETE", f"{path}/{prefix}*", ignore=(404,))
+    for name in found["scripts"]:
+        if name.startswith(OURS):
+            cluster.request("DELETE", f"/_scripts/{name}", ignore=(404,))
+
+
+def in_parts(names: Iterable[str]) -> Iterator[list[str]]:
+    """Yield names, few enough at a time for an address."""
+    left = list(names)
+    while left:
+        yield left[:50]
+        left = left[50:]
