@@ -295,6 +295,33 @@ def test_a_role_allows_no_more_than_its_work(secured: Secured, name: str) -> Non
             assert (path, caught.value.status) == (path, 403)
 
 
+def test_the_roles_of_a_tenant_reach_its_logs_and_alerts_and_no_others(secured: Secured) -> None:
+    emptied_by(secured.admin)
+    made = {"refresh": "true"}
+    for tenant in ("acme", "beta"):
+        alerts = f"sigmawatch-alerts-{tenant}-2026.03"
+        aliases = {"aliases": {"sigmawatch-alerts": {}, f"sigmawatch-alerts-{tenant}": {}}}
+        secured.admin.request("PUT", f"/{alerts}", aliases)
+        for index in (alerts, f"logs-auth.sshd-{tenant}"):
+            secured.admin.request("PUT", f"/{index}/_doc/1", {"of": tenant}, params=made)
+
+    def seen(cluster: Cluster, indices: str) -> list[str]:
+        return [hit["_source"]["of"] for hit in cluster.scan(indices)]
+
+    with secured.as_role(role("analyst", tenant="acme")) as analyst:
+        assert seen(analyst, "sigmawatch-alerts-acme") == ["acme"]
+        assert seen(analyst, "sigmawatch-alerts-*") == seen(analyst, "logs-*") == ["acme"]
+        for index in ("sigmawatch-alerts", "sigmawatch-alerts-beta", "logs-auth.sshd-beta"):
+            with pytest.raises(ResponseError, match="unauthorized"):
+                analyst.request("GET", f"/{index}/_search")
+    for name, index in (("runner", "sigmawatch-alerts-beta-2026.03"), ("shipper", "logs-auth.sshd-beta")):
+        with secured.as_role(role(name, tenant="acme")) as cluster:
+            own = index.replace("beta", "acme")
+            cluster.request("PUT", f"/{own}/_create/2", {"of": "acme"})
+            with pytest.raises(ResponseError, match="unauthorized"):
+                cluster.request("PUT", f"/{index}/_create/2", {"of": "acme"})
+
+
 def test_an_analyst_reads_alerts_and_a_shipper_sends_logs(secured: Secured) -> None:
     alert = {"rule": {"id": "r"}}
     params = {"refresh": "true"}
