@@ -45,6 +45,10 @@ WRITING = frozenset({Action.CREATE, Action.UPDATE, Action.DRIFTED, Action.ADOPT}
 _CHANGING = WRITING | {Action.DELETE}
 
 
+_TITLES = (("rule", "title"), ("metadata", "rule", "title"), ("name",))
+"""Where bodies have the name that people know them by."""
+
+
 @dataclass(frozen=True)
 class Change:
     """One artifact, and what is to be done about it."""
@@ -70,6 +74,18 @@ class Change:
         return self.action in _CHANGING
 
     @property
+    def title(self) -> str:
+        """What people call it; empty where its id is all there is."""
+        body: Any = self.artifact.body if self.artifact is not None else self.before or {}
+        for way in _TITLES:
+            found = body
+            for key in way:
+                found = found.get(key) if isinstance(found, dict) else None
+            if isinstance(found, str) and found != self.key.id:
+                return found
+        return ""
+
+    @property
     def diff(self) -> str:
         """How the body changes, as a unified diff of JSON."""
         return unified_diff(self.before, self.after)
@@ -79,6 +95,7 @@ class Change:
         return {
             "kind": self.key.kind,
             "id": self.key.id,
+            "title": self.title,
             "action": self.action.value,
             "reason": self.reason,
             "source": self.artifact.source if self.artifact else "",

@@ -43,7 +43,7 @@ _SIGNS = {
     Action.UNCHANGED: (" ", "keep", "dim"),
 }
 _WITH_DIFF = frozenset({Action.UPDATE, Action.DRIFTED, Action.ADOPT, Action.CONFLICT})
-_MAX_DIFF = 80
+_MAX_DIFF = 40
 
 
 def render_plan(plan: Plan, *, full: bool = False) -> RenderableType:
@@ -60,6 +60,8 @@ def _lines(plan: Plan, full: bool) -> Iterator[Text]:
         line = Text(f"{sign} {word} {change.key}", style=style)
         if change.artifact is not None and change.artifact.stage == "shadow":
             line.append(" [shadow]", style="cyan")
+        if change.title:
+            line.append(f"  {change.title}", style="bold")
         if change.reason:
             line.append(f"  ({change.reason})")
         yield line
@@ -79,7 +81,7 @@ def _difference(change: Change, full: bool) -> Iterator[Text]:
     shown = lines if full else lines[:_MAX_DIFF]
     yield from shown
     if len(shown) < len(lines):
-        yield Text(f"    … {len(lines) - len(shown)} more lines", style="dim")
+        yield Text(f"    … {len(lines) - len(shown):,} more lines (plan --format json has all)", style="dim")
 
 
 def difference_lines(diff: str) -> list[Text]:
