@@ -253,5 +253,5 @@ def test_what_is_kept_alike_stands_together() -> None:
     keeping.append(Kept("alerts", "sigmawatch-alerts-*", Mechanism.NONE, Retention(delete=9), monthly=True))
     assert summary(keeping) == [
         "deleted after 23 to 30 days by ilm: logs-a.b, logs-a.c, logs-a.d, logs-a.e and 1 more",
-        "kept for ever by nobody here: alerts",
+        "kept for ever, since nothing here deletes it: alerts",
     ]

@@ -10,7 +10,7 @@ from rich.text import Text
 from sigmawatch.alerts.document import get_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["alert_table"]
 
@@ -43,7 +43,21 @@ def _who(alert: Mapping[str, Any]) -> str:
         parts.append(f"→ {destination}")
     if user:
         parts.append(f"as {user}")
-    return " ".join(parts) or "everybody"
+    if not parts and get_path(alert, "sigmawatch.correlation") is not None:
+        # Beside what every alert has, that of a correlation has the fields that it groups by.
+        groups = [str(value) for key in alert if key not in _OF_ALERTS for value in _leaves(alert[key])]
+        return ", ".join(groups) or "all events together"
+    return " ".join(parts)
+
+
+_OF_ALERTS = ("@timestamp", "ecs", "event", "related", "rule", "sigmawatch", "tags", "threat")
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _leaves(inner)
+    if not isinstance(value, dict | list):
+        yield value
 
 
 def _why(alert: Mapping[str, Any]) -> str:

@@ -236,11 +236,11 @@ def needing_only(off: Sequence[Dataset], compiled: Compiled) -> tuple[list[Detec
         if not blind:
             kept.append(plan)
             continue
-        which = ", ".join(sorted({name for found in blind for name in found}))
-        message = f"{plan.rule.title!r} is not deployed: it only looks at {which}, which is switched off"
+        off_here = _switched_off(sorted({name for found in blind for name in found}))
+        message = f"{plan.rule.title!r} is not deployed: it only looks at {off_here}"
         if len(blind) < len(queries):
             kept.append(plan)
-            message = f"{plan.rule.title!r} lacks a part: one of its rules only looks at {which}, which is switched off"
+            message = f"{plan.rule.title!r} lacks a part: one of its rules only looks at {off_here}"
         place = compiled.places.get(plan.rule.id)
         problems.append(
             Problem(
@@ -253,6 +253,17 @@ def needing_only(off: Sequence[Dataset], compiled: Compiled) -> tuple[list[Detec
             )
         )
     return (kept if names else list(compiled.plans)), problems
+
+
+_NAMED = 3
+"""Datasets that a rule looks at which are told by name."""
+
+
+def _switched_off(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"{names[0]}, which is switched off"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}, which are switched off"
 
 
 def _scope(query: Mapping[str, Any]) -> frozenset[str]:

@@ -83,13 +83,13 @@ def summary(keeping: Iterable[Kept]) -> list[str]:
     alike: dict[tuple[str, str], list[str]] = {}
     for one in keeping:
         how = "never deleted" if one.in_words == "for ever" else f"deleted after {one.in_words}"
-        who = "by nobody here" if one.mechanism is Mechanism.NONE else f"by {one.mechanism}"
+        who = "since nothing here deletes it" if one.mechanism is Mechanism.NONE else f"by {one.mechanism}"
         phases = [
             f"{name} from {age} d"
             for name, age in (("warm", one.retention.warm), ("cold", one.retention.cold))
             if age is not None and one.mechanism in _POLICIES
         ]
-        told = ", ".join([how, *phases]) if one.mechanism is not Mechanism.NONE else "kept for ever"
+        told = ", ".join([how, *phases]) if one.mechanism is not Mechanism.NONE else "kept for ever,"
         if (archive := one.retention.archive) is not None:
             until = "for ever" if archive.delete is None else f"until {archive.delete} d"
             who += f", archived from {archive.after} d on {until}"

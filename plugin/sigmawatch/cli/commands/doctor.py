@@ -120,10 +120,11 @@ def _examined(
 
 def _blinded(compiled: Compiled) -> Iterator[Finding]:
     """Yield which rules datasets are missing of that are switched off."""
-    told = tuple(str(one) for one in compiled.problems if one.code == "dataset-off")
+    told = tuple(one.message for one in compiled.problems if one.code == "dataset-off")
     if told:
-        message = f"{counted(len(told), 'rule')} look only at what is switched off"
-        yield Finding("datasets", Verdict.WARNING, message, "`datasets:` in sigmawatch.yml", told)
+        message = f"{counted(len(told), 'rule')} look at what is switched off"
+        hint = "Switch it on under `datasets:` in sigmawatch.yml where its logs are there."
+        yield Finding("datasets", Verdict.WARNING, message, hint, told)
 
 
 def _print(finding: Finding) -> None:
