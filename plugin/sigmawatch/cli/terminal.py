@@ -20,6 +20,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from sigmawatch.errors import ContentError, Problem, Severity, SigmawatchError
@@ -126,7 +127,7 @@ class _Rate(ProgressColumn):
     """How many of something are done a second, on the average."""
 
     def __init__(self, what: str) -> None:
-        super().__init__()
+        super().__init__(table_column=Column(no_wrap=True))
         self._what = what
 
     def render(self, task: Task) -> Text:
@@ -142,7 +143,9 @@ def progress_bar(*, download: bool = False, rate: str = "") -> Iterator[Progress
 
     `rate`: of what each task's field `done` counts, so many a second are shown.
     """
-    columns: list[Any] = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]
+    # On a narrow terminal the description gives way, and nothing is broken into several lines.
+    first = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+    columns: list[Any] = [SpinnerColumn(), first, BarColumn(bar_width=20)]
     columns += [DownloadColumn() if download else MofNCompleteColumn()]
     columns += [_Rate(rate)] if rate else []
     columns += [TimeElapsedColumn()]

@@ -21,6 +21,12 @@ DEFAULT_TIMEOUT = 30.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
+_NO_ADDRESS = (
+    "Pass --url, or --env for one of sigmawatch.yml, or set SIGMAWATCH_URL; "
+    "`sigmawatch engine start` runs a node to try things on."
+)
+
+
 @dataclass(frozen=True)
 class KibanaSettings:
     """How to reach the Kibana of a cluster."""
@@ -60,7 +66,7 @@ class ConnectionSettings:
     def __post_init__(self) -> None:
         given = (self.url,) if isinstance(self.url, str) else tuple(self.url)
         if not given:
-            raise UsageError("no cluster address", hint="Pass --url or set SIGMAWATCH_URL.")
+            raise UsageError("no cluster address", hint=_NO_ADDRESS)
         urls = []
         for text in given:
             url, login = _split_login(text)
@@ -162,7 +168,7 @@ class ConnectionSettings:
         if url is None:
             url = variables.get("URL")
         if not url:
-            raise UsageError("no cluster address", hint="Pass --url or set SIGMAWATCH_URL.")
+            raise UsageError("no cluster address", hint=_NO_ADDRESS)
         urls = (
             [part.strip() for part in url.split(",") if part.strip()] if isinstance(url, str) else list(url)
         )

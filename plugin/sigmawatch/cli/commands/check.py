@@ -93,7 +93,8 @@ def command(
             problems += file.warnings
             tested += file.rules
     problems += untested(dict.fromkeys(item.document.path for item in rules.rules), tested)
-    _report(problems, len(rules.rules), output_format, in_brief=not show_all)
+    bases = sum(not item.rule._output for item in rules.rules)  # noqa: SLF001 (pySigma's own flag)
+    _report(problems, _number(len(rules.rules), bases), output_format, in_brief=not show_all)
     if any(problem.severity is Severity.ERROR for problem in problems):
         sys.exit(2)
     if strict and problems:
@@ -119,7 +120,12 @@ def _about_datasets(site: Environment, datasets: list[Dataset], compiled: Compil
     return [*warnings, *needing_only(off, compiled)[1]]
 
 
-def _report(problems: list[Problem], rules: int, output_format: str, *, in_brief: bool) -> None:
+def _number(rules: int, bases: int) -> str:
+    """Return how many rules there are, and how many of them raise no alerts of their own."""
+    return counted(rules, "rule") + (f" ({bases} only part of correlations)" if bases else "")
+
+
+def _report(problems: list[Problem], rules: str, output_format: str, *, in_brief: bool) -> None:
     errors = sum(problem.severity is Severity.ERROR for problem in problems)
     warnings = len(problems) - errors
     if output_format == "json":
@@ -135,7 +141,7 @@ def _report(problems: list[Problem], rules: int, output_format: str, *, in_brief
         return
     print_problems(problems, in_brief=in_brief)
     results().print(
-        f"{counted(rules, 'rule')}: {counted(errors, 'error')}, {counted(warnings, 'warning')}",
+        f"{rules}: {counted(errors, 'error')}, {counted(warnings, 'warning')}",
         style="red" if errors else "green",
         markup=False,
     )

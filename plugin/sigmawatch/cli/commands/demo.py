@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from operator import itemgetter
+from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,6 +41,14 @@ __all__ = ["command"]
 NODE = "demo"
 
 
+def _program() -> str:
+    """Return how this program is called: by its path where a shell does not find it."""
+    if which("sigmawatch") is not None:
+        return "sigmawatch"
+    own = Path(sys.argv[0]).absolute()
+    return str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
+
+
 @click.command()
 @format_option("text", "json")
 def command(output_format: str) -> None:
@@ -56,7 +66,7 @@ def command(output_format: str) -> None:
     say = errors()
     with ExitStack() as display:
         node = engine.start(NODE, on_progress=reporter(display))
-    runs_on = f"The engine runs on at {node.url}; stop it with: sigmawatch engine stop --name {NODE}"
+    runs_on = f"The engine runs on at {node.url}; stop it with: {_program()} engine stop --name {NODE}"
     try:
         say.print(f"{node.engine} {node.version} at {node.url}", markup=False)
         with connect(ConnectionSettings(node.url)) as cluster:

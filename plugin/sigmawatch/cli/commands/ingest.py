@@ -271,7 +271,7 @@ class _Session:
 
                 self._load_one(loader, one, on_bytes)
                 before += one.source.size or 0
-            label = "Waiting for the last answers"
+            label = "Waiting for answers"
             progress.update(task, description=label)
             loader.finish()
             on_all = sum(loaded.total for loaded in self.found.values())
