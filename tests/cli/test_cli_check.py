@@ -66,6 +66,18 @@ def test_names_that_change_nothing_are_told(tmp_path: Path) -> None:
     )
 
 
+def test_rules_that_only_serve_correlations_are_counted(tmp_path: Path) -> None:
+    base = rule_text(head=f"name: base\nid: {new_id()}")
+    correlation = (
+        f"title: Many\nid: {new_id()}\ncorrelation:\n  type: event_count\n  rules: [base]\n"
+        "  group-by: [source.ip]\n  timespan: 5m\n  condition: {gte: 3}\n"
+    )
+    rule = write(tmp_path / "r.yml", f"{base}---\n{correlation}")
+    ran = check(tmp_path)
+    assert ran.out == "2 rules (1 only part of correlations): 0 errors, 2 warnings\n"
+    assert f"{rule}:5: warning: no dataset serves the log source product: acme" in ran.err
+
+
 def test_json_is_alone_on_standard_output_and_has_all_of_each_problem(tmp_path: Path) -> None:
     rule = write(tmp_path / "r.yml", rule_text("a|contians: x"))
     ran = check(tmp_path, "--format", "json")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.processing.pipeline import ProcessingPipeline
+from sigma.rule import SigmaRule
 
 from sigmawatch.compile.backend import QueryBackend
 from sigmawatch.compile.context import CompileContext, Compiled, Place, relative
@@ -59,16 +60,17 @@ class RuleCompiler:
                 plans.append(replace(plan, rule=replace(plan.rule, source=source)))
                 key = "detection" if plan.correlation is None else "correlation"
                 places[plan.rule.id] = Place(document.path, document.start_line, document.line_of(key))
-                problems += [
-                    Problem(
-                        text,
-                        document.path,
-                        document.line_of("logsource"),
-                        severity=Severity.WARNING,
-                        code="logsource",
-                    )
-                    for text in plan.warnings
-                ]
+            problems += [
+                Problem(
+                    text,
+                    document.path,
+                    document.line_of("logsource"),
+                    severity=Severity.WARNING,
+                    code="logsource",
+                )
+                for plan in emitted or _of_base(item)
+                for text in plan.warnings
+            ]
             problems += unknown_fields(item, self._context.datasets, self._context.overrides)
         return Compiled(tuple(plans), tuple(problems), places)
 
@@ -97,6 +99,11 @@ def _require_bases(item: LoadedRule, failed: set[int]) -> None:
         for reference in item.rule.referenced_rules:
             if id(reference.rule) in failed:
                 raise SigmaError(f"rule '{reference.reference}', which it refers to, does not compile")
+
+
+def _of_base(item: LoadedRule) -> Sequence[DetectionPlan]:
+    """Return the plan of a rule that only serves correlations, which take its query and nothing else."""
+    return item.rule.get_conversion_result() if isinstance(item.rule, SigmaRule) else ()
 
 
 def _convert(backend: QueryBackend, item: LoadedRule) -> list[DetectionPlan]:
