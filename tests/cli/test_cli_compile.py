@@ -190,7 +190,7 @@ def test_of_many_warnings_of_one_kind_the_first_are_told_and_how_many_there_are(
     told = ran.err.splitlines()
     assert sum("no dataset serves the log source" in line for line in told) == 3
     assert [line for line in told if "more warnings" in line] == [
-        "… and 27 more warnings of this kind (logsource); `sigmawatch check` lists them all"
+        "… and 27 more warnings of this kind (logsource); `sigmawatch check --all` lists them"
     ]
-    checked = sigmawatch("check", tmp_path)
+    checked = sigmawatch("check", "--all", tmp_path)
     assert checked.err.count("no dataset serves the log source") == 30

@@ -127,6 +127,13 @@ def test_rules_are_left_out_where_all_that_they_look_at_is_switched_off(tmp_path
     assert all("auth.sshd, which is switched off" in one.message for one in told)
 
 
+def test_of_many_datasets_that_are_switched_off_some_are_told(tmp_path: Path) -> None:
+    off = site(tmp_path, 'datasets: {"*": {enabled: false}, "auth.*": {enabled: true}}\n')
+    found, _ = compile_pack(builtin_pack(), site=off)
+    (scan,) = [one.message for one in found.problems if "Port scan of one host" in one.message]
+    assert scan.endswith("flow.aws_vpc, flow.azure_nsg, flow.azure_vnet and 4 more, which are switched off")
+
+
 def test_a_rule_that_looks_at_no_dataset_in_particular_stays_when_all_are_switched_off(
     tmp_path: Path,
 ) -> None:

@@ -211,6 +211,25 @@ def test_long_differences_are_cut_unless_asked_for() -> None:
     assert "more lines" not in rendered(plan, full=True)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"rule": {"title": "Port scan"}},
+        {"metadata": {"rule": {"title": "Port scan"}}},
+        {"name": "Port scan", "rule": "none"},
+    ],
+    ids=["detection", "watch", "monitor"],
+)
+def test_what_has_a_title_is_told_by_it_also_when_it_goes(body: dict[str, object]) -> None:
+    key = ArtifactKey("any", "0b9e2a44")
+    comes = Change(key, Action.CREATE, artifact=Artifact("any", "0b9e2a44", body), after=body)
+    goes = Change(key, Action.DELETE, reason="no longer in the pack", before=body)
+    text = rendered(Plan("p", "c", (comes, goes), {}))
+    assert "+ create any 0b9e2a44  Port scan\n" in text
+    assert "- delete any 0b9e2a44  Port scan  (no longer in the pack)\n" in text
+    assert Change(key, Action.DELETE, before={"name": "0b9e2a44"}).title == ""
+
+
 def test_a_plan_is_data() -> None:
     data = json.loads(json.dumps(sample_plan().to_dict()))
     assert data["counts"] == {"create": 1, "update": 1, "drifted": 1, "unchanged": 1, "delete": 1}

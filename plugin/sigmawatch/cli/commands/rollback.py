@@ -26,6 +26,7 @@ from sigmawatch.cli.terminal import print_json, results
 from sigmawatch.deploy import DeployIncomplete, Release, render_plan
 from sigmawatch.deploy import plan as make_plan
 from sigmawatch.deploy.origin import whoami
+from sigmawatch.deploy.present import release_line
 from sigmawatch.deploy.releases import list_releases, read_release, release_before, restored
 from sigmawatch.errors import UsageError
 
@@ -82,7 +83,7 @@ def command(
             cluster, restored(cluster, release), pack=release.pack, adopt=adopt, max_deletes=max_deletes
         )
         if output_format == "text":
-            results().print(f"Back to release {release.number}, of {release.created}", markup=False)
+            results().print(f"Back to {release_line(release)}", markup=False)
             results().print(render_plan(plan))
         elif dry_run:
             print_json({"restores": release.content, **plan.to_dict()})

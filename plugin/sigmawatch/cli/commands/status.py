@@ -157,7 +157,7 @@ def _print_holdings(console: Console, holdings: list[Holding]) -> None:
         table.add_column(name, justify="right")
     table.add_column("Since")
     for one in held:
-        size = f"{one.bytes / 1e9:,.2f} GB" if one.bytes >= 1e7 else f"{one.bytes / 1e6:,.2f} MB"
+        size = f"{one.bytes / 1e9:,.2f} GB" if one.bytes >= 1e9 else f"{one.bytes / 1e6:,.2f} MB"
         by = one.by.value + (f" ({one.policy})" if " and " in one.policy else "")
         table.add_row(
             one.pattern, one.in_words, by, str(one.indices), f"{one.documents:,}", size, one.oldest[:10]
@@ -214,6 +214,15 @@ def _print_archives(console: Console, archives: dict[str, Any] | None) -> None:
         console.print(Text(f"  warning: {warning}", style="yellow"))
 
 
+def _counted_kind(kind: str, count: int) -> str:
+    """Return `1 detection`, `2 index templates`, `2 ilm policies`."""
+    word = kind.replace("_", " ")
+    if count == 1:
+        return f"1 {word}"
+    plural = {"y": f"{word[:-1]}ies", "x": f"{word[:-2]}ices"}.get(word[-1], f"{word}s")
+    return f"{count:,} {plural}"
+
+
 def _print_pack(console: Console, pack: PackStatus) -> None:
     console.print()
     name = "What all packs share" if pack.pack == SHARED_OWNER else f"Pack {pack.pack}"
@@ -222,7 +231,7 @@ def _print_pack(console: Console, pack: PackStatus) -> None:
         console.print(
             Text(f"  {release_line(pack.release)}", style="" if pack.release.is_complete else "yellow")
         )
-    console.print(Text("  " + ", ".join(f"{count} {kind}" for kind, count in pack.kinds.items())))
+    console.print(Text("  " + ", ".join(_counted_kind(kind, count) for kind, count in pack.kinds.items())))
     if not pack.findings:
         console.print(Text("  all as deployed", style="green"))
         return
