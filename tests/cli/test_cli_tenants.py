@@ -138,6 +138,6 @@ def test_the_roles_of_a_tenant_name_only_its_logs_and_alerts(name: str) -> None:
     own = {"sigmawatch-registry", "sigmawatch-releases", "sigmawatch-detections", "sigmawatch-checkpoints"}
     for access in role(name, tenant="acme")["indices"]:
         for index in set(access["names"]) - own:
-            assert index == "logs-*-acme" or index.startswith(
+            assert index in {"logs-*-acme", "sigmawatch-archive-logs-*-acme@*"} or index.startswith(
                 ("sigmawatch-alerts-acme", "sigmawatch-shadow-acme", "sigmawatch-health-acme")
             )
