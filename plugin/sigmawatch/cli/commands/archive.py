@@ -100,7 +100,7 @@ def _print_plan(archives: Archives) -> None:
     for entry in shown:
         one = entry.to_dict()
         when = one["expires"] if entry.state is State.EXPIRED else one["due"]
-        size = f"{one['bytes'] / 1e6:,.1f} MB" if one["bytes"] is not None else ""
+        size = f"{one['bytes'] / 1e6:,.2f} MB" if one["bytes"] is not None else ""
         what = _ACTIONS[entry.state]
         table.add_row(one["index"], one["copy"], what, f"{one['documents']:,}", size, (when or "")[:10])
     if shown:
@@ -108,9 +108,8 @@ def _print_plan(archives: Archives) -> None:
     copies = [entry.copy for entry in archives.of(State.ARCHIVED) if entry.copy is not None]
     if copies:
         events, stored = sum(copy.events for copy in copies), sum(copy.bytes for copy in copies)
-        results().print(
-            f"{counted(events, 'event')} archived in indices: {len(copies):,}, {stored / 1e6:,.1f} MB"
-        )
+        number = "1 index" if len(copies) == 1 else f"{len(copies):,} indices"
+        results().print(f"Archived so far: {number} with {counted(events, 'event')}, {stored / 1e6:,.2f} MB")
     _warn(archives.warnings)
 
 

@@ -197,7 +197,7 @@ def _print_archives(console: Console, archives: dict[str, Any] | None) -> None:
             idle += 1
             continue
         kept = "for ever" if one["delete_days"] is None else f"{one['delete_days']} days"
-        size = f"{one['archived_bytes'] / 1e6:,.1f} MB"
+        size = f"{one['archived_bytes'] / 1e6:,.2f} MB"
         numbers = (
             str(one["archived"]),
             f"{one['archived_documents']:,}",
