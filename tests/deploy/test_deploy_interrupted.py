@@ -14,7 +14,7 @@ from deploy_targets import PREFIX, Target, pipeline
 
 from sigmawatch.cluster import BulkItem, ResponseError, bulk
 from sigmawatch.deploy import DeployIncomplete, DeployLocked, apply
-from sigmawatch.deploy.applier import WRITERS
+from sigmawatch.deploy.execution import WRITERS
 from sigmawatch.deploy.lock import DeployLock
 from sigmawatch.deploy.registry import REGISTRY_INDEX, create_registry, read_registry
 from sigmawatch.errors import ClusterError

@@ -21,7 +21,7 @@ from sigmawatch.deploy.releases import latest_release
 from sigmawatch.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
-    from sigmawatch.deploy.applier import ArtifactResult
+    from sigmawatch.deploy.outcome import ArtifactResult
 
 KEYS = [ArtifactKey("ingest_pipeline", f"n{number}") for number in range(4)]
 

@@ -166,7 +166,7 @@ def test_somebody_elses_change_meanwhile_is_not_written_over(target: Target, ser
         return found
 
     server._search_monitors = changed  # type: ignore[method-assign]
-    with pytest.raises(DeployIncomplete, match="version conflict"):
+    with pytest.raises(DeployIncomplete, match="was changed by somebody else meanwhile"):
         apply(target.cluster, made)
 
 

@@ -50,6 +50,7 @@ class _Watch:
     active: bool = True
     version: int = 1
     acked: bool = False
+    seq_no: int = 0
 
 
 @dataclass
@@ -62,6 +63,8 @@ class WatcherStandIn(Served):
     indices: dict[str, dict[str, _Document]] = field(default_factory=dict)
     failing: dict[str, str] = field(default_factory=dict)
     """Watches of which something fails when they are executed: `input` or `action`."""
+    merged: list[str] = field(default_factory=list)
+    """Watches that were updated by a merge, because the PUT named a version."""
     requests: list[tuple[str, str]] = field(default_factory=list)
     """Method and path of every request."""
 
@@ -139,6 +142,8 @@ class WatcherStandIn(Served):
             "found": True,
             "_id": watch_id,
             "_version": watch.version,
+            "_seq_no": watch.seq_no,
+            "_primary_term": 1,
             "status": self._status(watch),
             "watch": _shown(watch.body),
         }
@@ -192,7 +197,7 @@ class WatcherStandIn(Served):
                     "_id": name,
                     "watch": _shown(self.watches[name].body),
                     "status": self._status(self.watches[name]),
-                    "_seq_no": 1,
+                    "_seq_no": self.watches[name].seq_no,
                     "_primary_term": 1,
                 }
                 for name in matching[start : start + size]
@@ -200,8 +205,10 @@ class WatcherStandIn(Served):
         }
 
     def _put(self, watch_id: str, params: dict[str, str], raw: bytes) -> tuple[int, Any]:
-        if unknown := set(params) - {"active"}:
-            raise AssertionError(f"a PUT with {unknown} merges instead of replacing")
+        if unknown := set(params) - {"active", "if_seq_no", "if_primary_term"}:
+            raise Refused(
+                400, "illegal_argument_exception", f"contains unrecognized parameters {sorted(unknown)}"
+            )
         body = orjson.loads(raw)
         for key in body:
             if key not in _TOP:
@@ -215,13 +222,26 @@ class WatcherStandIn(Served):
                 f"could not parse watch [{watch_id}]. missing required field [trigger]",
             )
         before = self.watches.get(watch_id)
+        stored = _with_defaults(body)
+        if "if_seq_no" in params:
+            # An update: refused for another version, and merged into what is there.
+            if before is None or before.seq_no != int(params["if_seq_no"]):
+                raise Refused(409, "version_conflict_engine_exception", f"[{watch_id}]: version conflict")
+            stored = _merged(before.body, stored)
+            self.merged.append(watch_id)
+        self._sequence += 1
         self.watches[watch_id] = _Watch(
-            _with_defaults(body), params.get("active", "true") == "true", before.version + 1 if before else 1
+            stored,
+            params.get("active", "true") == "true",
+            before.version + 1 if before else 1,
+            seq_no=self._sequence,
         )
         created = before is None
         return 201 if created else 200, {
             "_id": watch_id,
             "_version": self.watches[watch_id].version,
+            "_seq_no": self.watches[watch_id].seq_no,
+            "_primary_term": 1,
             "created": created,
         }
 
@@ -296,6 +316,13 @@ class WatcherStandIn(Served):
             return (200 if documents.pop(name, None) else 404), {}
         documents[name] = self._document(orjson.loads(raw))
         return 201, {"_seq_no": documents[name].seq_no, "_primary_term": 1}
+
+
+def _merged(old: Any, new: Any) -> Any:
+    """Return an update of a document: objects are merged, all else is replaced."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}
 
 
 def _with_defaults(body: dict[str, Any]) -> dict[str, Any]:

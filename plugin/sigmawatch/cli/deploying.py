@@ -316,9 +316,20 @@ def carry_out(
     """Apply a plan behind a progress bar. `site`: says where the secrets are that it needs."""
     needed = any(one.artifact is not None and secrets_in(one.artifact.body) for one in plan.changes)
     secrets = site.secrets() if site is not None and needed else {}
+    told: list[str] = []
     try:
         with progress_bar() as progress:
             task = progress.add_task(word, total=len(plan.changes))
+
+            def on_wait(reason: str) -> None:
+                progress.update(task, description=f"{word}, waiting for the cluster to compile scripts")
+                if not told:
+                    told.append(reason)
+                    progress.console.print(
+                        f"note: the cluster compiles no more scripts for a while, so this takes longer: {reason}",
+                        markup=False,
+                    )
+
             result = apply(
                 cluster,
                 plan,
@@ -326,6 +337,7 @@ def carry_out(
                 restores=restores,
                 secrets=secrets,
                 journals=journals_at(journal_folder, _warn),
+                on_wait=on_wait,
                 on_progress=lambda _, done, total: progress.update(task, completed=done, total=total),
             )
             progress.update(task, total=len(result.results), completed=len(result.results))

@@ -29,6 +29,8 @@ class BulkItem:
     index: str
     id: str
     document: Mapping[str, Any] | None = None
+    version: tuple[int, int] | None = None
+    """Sequence number and primary term of the document that it replaces: any other is a failure with 409."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,10 @@ def in_order(ids: Sequence[str], items: Sequence[Mapping[str, Any]]) -> list[Map
 
 
 def _lines(item: BulkItem) -> bytes:
-    head = orjson.dumps({item.action: {"_index": item.index, "_id": item.id}})
+    meta: dict[str, Any] = {"_index": item.index, "_id": item.id}
+    if item.version is not None:
+        meta["if_seq_no"], meta["if_primary_term"] = item.version
+    head = orjson.dumps({item.action: meta})
     if item.action == "delete":
         return head + b"\n"
     return head + b"\n" + orjson.dumps(item.document) + b"\n"

@@ -186,7 +186,7 @@ class Connection:
                 else:
                     failure = self._not_json(error.meta, answer, method, path)
                 cause: Exception = error
-                again = idempotent and meta.status in RETRIED_STATUSES and not _is_block(failure)
+                again = idempotent and meta.status in RETRIED_STATUSES and not _lasts(failure)
                 wait = retry_after_seconds(meta.headers.get("retry-after"))
                 if isinstance(failure, failures.ResponseError):
                     failure.retry_after = wait
@@ -231,9 +231,11 @@ class Connection:
         return failures.not_json(method, self.url + path, meta.status, content_type, text)
 
 
-def _is_block(failure: Exception) -> bool:
-    """Whether a 429 is a read-only block: waiting seconds does not free a disk."""
-    return isinstance(failure, failures.ResponseError) and "cluster_block" in failure.error_type
+def _lasts(failure: Exception) -> bool:
+    """Whether a 429 is for what seconds do not change: a read-only block, or a limit that counts minutes."""
+    return isinstance(failure, failures.ResponseError) and (
+        "cluster_block" in failure.error_type or failures.TOO_MANY_COMPILATIONS in failure.reason
+    )
 
 
 def _client(settings: ConnectionSettings, node_class: type[CompatibleNode]) -> Elasticsearch:

@@ -18,6 +18,9 @@ __all__ = ["ResponseError", "describe", "may_pass", "no_answer", "not_json", "re
 
 _SHOWN = 300
 
+TOO_MANY_COMPILATIONS = "Too many dynamic script compilations"
+"""How both products begin the reason when they compile no more scripts for a while."""
+
 
 class ResponseError(ClusterError):
     """The cluster answered a request with an error."""
@@ -88,7 +91,7 @@ def _hint(status: int, error_type: str, reason: str, login: str, endpoint: str) 
                 "index.blocks.read_only_allow_delete."
             )
         return "The cluster or the index is blocked; see cluster.blocks.* and index.blocks.* in its settings."
-    if "Too many dynamic script compilations" in reason:
+    if TOO_MANY_COMPILATIONS in reason:
         return (
             "The cluster limits how many scripts it compiles in five minutes; deploy again later, or raise "
             "script.context.ingest.max_compilations_rate."

@@ -4,7 +4,7 @@ kind       what a kind of artifact has to know; kinds/ holds one module each
 registry   what we own, with the two hashes that tell our change from somebody else's
 releases   what was deployed when, with the bodies to go back to it; origin says who and from where
 plan       the plan as data; planner makes it
-applier    carries a plan out, under the lock of `lock`; outcome is what became of it
+applier    carries a plan out, under the lock of `lock`; execution writes, outcome is what became of it
 journal    what it does, on this machine's disk, for when the cluster is what fails
 present    plans and releases for people
 """

@@ -6,17 +6,42 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sigmawatch.artifact import ArtifactKey, content_hash
 from sigmawatch.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from sigmawatch.artifact import Artifact, ArtifactKey
+    from sigmawatch.artifact import Artifact
     from sigmawatch.cluster import Cluster, ClusterInfo
 
-__all__ = ["Body", "Kind", "Retirement", "Trial"]
+__all__ = ["Body", "ChangedMeanwhile", "Kind", "Retirement", "Trial", "Write"]
 
 Body = dict[str, Any]
+
+
+class ChangedMeanwhile(ClusterError):
+    """Somebody else changed an artifact between our look and our write, so it was left as it is."""
+
+    def __init__(self, key: ArtifactKey) -> None:
+        super().__init__(
+            f"{key} was changed by somebody else meanwhile, and was left as it is",
+            hint="Plan again and look at the difference.",
+        )
+
+
+@dataclass(frozen=True)
+class Write:
+    """One body to be written, and what it may replace."""
+
+    id: str
+    body: Body
+    """As it is sent: marked, with secrets."""
+    may_replace: Callable[[Body | None], bool] | None = None
+    """Says of what is live (None: nothing is) whether it may be replaced: what the plan was made for, or what it makes
+    of it (an earlier request of ours that arrived late). None: whatever is there."""
+    is_new: bool = False
+    """Nothing was there when the plan was made."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +82,8 @@ class Kind(ABC):
     """False: created where it is absent, and then whatever it is is fine."""
     additive: ClassVar[bool] = False
     """True: it grows by itself, so that having more than we sent is neither drift nor a change."""
+    fluid: ClassVar[bool] = False
+    """True: what it is about comes and goes by itself, so that another body than was planned for is nobody's change."""
     deletable: ClassVar[bool] = True
     """False: holds data, so it outlives its artifact unless its data is to go, too."""
 
@@ -80,9 +107,43 @@ class Kind(ABC):
         Raises ClusterError; TargetUnavailable when the cluster has no such API.
         """
 
+    def read(self, cluster: Cluster, artifact_id: str) -> Body | None:
+        """Return one body, None where there is none. Raises ClusterError."""
+        return self.read_all(cluster, [artifact_id]).get(artifact_id)
+
     @abstractmethod
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
-        """Create or replace one. Raises ClusterError."""
+    def write(self, cluster: Cluster, one: Write) -> None:
+        """Create or replace one, unless it is no longer what may be replaced.
+
+        By the means that the API has for that, else after a look (`look`) right before. Raises ChangedMeanwhile,
+        ClusterError.
+        """
+
+    def look(self, cluster: Cluster, one: Write) -> Body | None:
+        """Read what a write replaces, right before it, and return it; None where anything may be replaced.
+
+        Raises ChangedMeanwhile, ClusterError.
+        """
+        if one.may_replace is None:
+            return None
+        live = self.read(cluster, one.id)
+        self.require_basis(one, live)
+        return live
+
+    def require_basis(self, one: Write, live: Body | None) -> None:
+        """Raise ChangedMeanwhile when what is live is not what may be replaced.
+
+        What has the marks of the write itself is: an earlier request of ours, of which the answer got lost.
+        """
+        if one.may_replace is None or one.may_replace(live):
+            return
+        marks = {} if live is None else self.marks_of(live)
+        if not marks.get("hash") or marks != self.marks_of(one.body):
+            raise ChangedMeanwhile(ArtifactKey(self.name, one.id))
+
+    def hash_of(self, live: Body | None) -> str:
+        """Return the hash by which a body that was read is compared."""
+        return "" if live is None else content_hash(self.normalise(live))
 
     @abstractmethod
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
@@ -160,14 +221,12 @@ class Kind(ABC):
     def prepare(self, cluster: Cluster) -> None:  # noqa: B027  # most kinds need nothing
         """Make ready for writes, once before each group of them. Raises ClusterError."""
 
-    def write_batch(
-        self, cluster: Cluster, batch: Sequence[tuple[Artifact, Body]]
-    ) -> Mapping[str, ClusterError]:
-        """Write up to `batch_size` artifacts with their marked bodies; return the errors by id."""
+    def write_batch(self, cluster: Cluster, batch: Sequence[Write]) -> Mapping[str, ClusterError]:
+        """Write up to `batch_size` artifacts, each as `write` does; return the errors by id."""
         errors: dict[str, ClusterError] = {}
-        for artifact, body in batch:
+        for one in batch:
             try:
-                self.write(cluster, artifact.id, body)
+                self.write(cluster, one)
             except ClusterError as error:
-                errors[artifact.id] = error
+                errors[one.id] = error
         return errors

@@ -17,6 +17,7 @@ from sigmawatch.bundle import traits_of
 from sigmawatch.cluster import BulkItem, ResponseError, bulk, url_path
 from sigmawatch.compile.fieldtypes import FieldTypes
 from sigmawatch.datasets import Dataset, artifacts, base_artifacts, mapping_of
+from sigmawatch.deploy.kind import Write
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.deploy.order import waves
 from sigmawatch.errors import ClusterError
@@ -161,7 +162,7 @@ class Workspace:
         self._make(
             str(artifact.key),
             lambda: kind.delete(self._cluster, artifact.id),
-            lambda: kind.write(self._cluster, artifact.id, dict(artifact.body)),
+            lambda: kind.write(self._cluster, Write(artifact.id, dict(artifact.body))),
         )
 
     def _make(self, name: str, delete: Callable[[], object], write: Callable[[], Any]) -> None:

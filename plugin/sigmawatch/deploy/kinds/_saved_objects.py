@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
+from sigmawatch.artifact import ArtifactKey
 from sigmawatch.cluster import ResponseError, url_path
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.compare import covers
+from sigmawatch.deploy.kind import Body, ChangedMeanwhile, Kind, Write
 from sigmawatch.errors import ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sigmawatch.artifact import Artifact
     from sigmawatch.cluster import Cluster, ClusterInfo, Kibana
 
 __all__ = ["SavedObjects", "by_space", "in_space", "space_and_id", "tag_id"]
@@ -132,31 +133,56 @@ class SavedObjects(Kind):
         path = "/api/saved_objects/_export"
         return _lines(kibana.in_space(space, "POST", path, body, idempotent=True, text=True))
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+    def write(self, cluster: Cluster, one: Write) -> None:
         """Import one object."""
-        space, object_id = space_and_id(artifact_id)
-        error = self._import(cluster.kibana, space, {object_id: body}).get(object_id)
-        if error is not None:
+        for error in self.write_batch(cluster, [one]).values():
             raise error
 
-    def write_batch(
-        self, cluster: Cluster, batch: Sequence[tuple[Artifact, Body]]
-    ) -> Mapping[str, ClusterError]:
-        """Import objects together. An object that cannot be makes Kibana leave out the others: they go again."""
-        bodies: dict[str, dict[str, Body]] = {}
-        for artifact, body in batch:
-            space, object_id = space_and_id(artifact.id)
-            bodies.setdefault(space, {})[object_id] = body
+    def write_batch(self, cluster: Cluster, batch: Sequence[Write]) -> Mapping[str, ClusterError]:
+        """Import objects together. An object that cannot be makes Kibana leave out the others: they go again.
+
+        New ones are imported without overwriting, so that Kibana refuses what somebody made meanwhile; an import names
+        no version, so what is overwritten is looked at right before.
+        """
         errors: dict[str, ClusterError] = {}
-        for space, mine in bodies.items():
+        groups: dict[tuple[str, bool], dict[str, Body]] = {}
+        try:
+            live = self.read_all(cluster, [one.id for one in batch if not one.is_new])
+        except ClusterError as error:
+            return {one.id: error for one in batch}
+        for one in batch:
+            space, object_id = space_and_id(one.id)
             try:
-                failed = self._import(cluster.kibana, space, mine)
+                if not one.is_new:
+                    self.require_basis(one, live.get(one.id))
+            except ClusterError as error:
+                errors[one.id] = error
+            else:
+                groups.setdefault((space, not one.is_new), {})[object_id] = one.body
+        for (space, overwrite), mine in groups.items():
+            try:
+                failed = self._import(cluster.kibana, space, mine, overwrite=overwrite)
+                self._settle_conflicts(cluster, space, mine, failed)
             except ClusterError as error:
                 failed = dict.fromkeys(mine, error)
             errors.update({in_space(space, object_id): error for object_id, error in failed.items()})
         return errors
 
-    def _import(self, kibana: Kibana, space: str, bodies: Mapping[str, Body]) -> dict[str, ClusterError]:
+    def _settle_conflicts(
+        self, cluster: Cluster, space: str, bodies: Mapping[str, Body], failed: dict[str, ClusterError]
+    ) -> None:
+        """Take out the conflicts with what we imported ourselves, when the answer to that got lost."""
+        conflicts = [object_id for object_id, error in failed.items() if isinstance(error, ChangedMeanwhile)]
+        if conflicts:
+            live = self.read_all(cluster, [in_space(space, object_id) for object_id in conflicts])
+            for object_id in conflicts:
+                found = live.get(in_space(space, object_id))
+                if found is not None and covers(self.normalise(found), self.normalise(bodies[object_id])):
+                    del failed[object_id]
+
+    def _import(
+        self, kibana: Kibana, space: str, bodies: Mapping[str, Body], *, overwrite: bool
+    ) -> dict[str, ClusterError]:
         """Return the errors by object."""
         errors: dict[str, ClusterError] = {}
         waiting = dict(bodies)
@@ -168,14 +194,14 @@ class SavedObjects(Kind):
                 "POST",
                 "/api/saved_objects/_import",
                 data,
-                params={"overwrite": "true"},
+                params={"overwrite": "true"} if overwrite else None,
                 headers={"content-type": content_type},
                 idempotent=True,  # ids of ours, and overwritten: twice is once
             )
             done = {one["id"]: one for one in answer.get("successResults") or ()}
             for one in answer.get("errors") or ():
                 if one["id"] in waiting:
-                    errors[one["id"]] = _refused(kibana, one)
+                    errors[one["id"]] = self._refused(kibana, space, one)
             for object_id, one in done.items():
                 if object_id in waiting and one.get("destinationId", object_id) != object_id:
                     errors[object_id] = self._undone(kibana, space, object_id, one["destinationId"])
@@ -198,6 +224,11 @@ class SavedObjects(Kind):
             f"another space of {kibana} has a {self.object_type} {object_id}",
             hint="Ids are unique in all spaces of a Kibana: give it another one.",
         )
+
+    def _refused(self, kibana: Kibana, space: str, failure: Mapping[str, Any]) -> ClusterError:
+        if (failure.get("error") or {}).get("type") in {"conflict", "ambiguous_conflict"}:
+            return ChangedMeanwhile(ArtifactKey(self.name, in_space(space, failure["id"])))
+        return _refused(kibana, failure)
 
     def _line(self, space: str, object_id: str, body: Body) -> Body:
         """Return an object as a line of an import, with the tag that says who owns it."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.artifact import ArtifactKey
 from sigmawatch.cluster import url_path
-from sigmawatch.deploy.kind import Body, Kind
-from sigmawatch.deploy.kinds._shapes import marked, marks_in, normal_template, unmarked
+from sigmawatch.deploy.kind import Body, Kind, Write
+from sigmawatch.deploy.kinds._shapes import marked, marks_in, normal_template, put_template, unmarked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -30,9 +30,14 @@ class ComponentTemplate(Kind):
         found = {one["name"]: one["component_template"] for one in answer.get("component_templates", ())}
         return {name: body for name, body in found.items() if name in wanted}
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+    def read(self, cluster: Cluster, artifact_id: str) -> Body | None:
+        """Read one by its name."""
+        answer = cluster.request("GET", url_path("_component_template", artifact_id), ignore=(404,)) or {}
+        return next((each["component_template"] for each in answer.get("component_templates", ())), None)
+
+    def write(self, cluster: Cluster, one: Write) -> None:
         """Replace the component template."""
-        cluster.request("PUT", url_path("_component_template", artifact_id), body)
+        put_template(self, cluster, url_path("_component_template", one.id), one)
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Delete the component template; refused while an index template is composed of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import ResponseError, url_path
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kind import Body, Kind, Write
 from sigmawatch.errors import TargetUnavailable
 
 if TYPE_CHECKING:
@@ -36,11 +36,10 @@ class DataStream(Kind):
         names = {one["name"] for one in answer.get("data_streams", ())}
         return {name: {} for name in names & wanted}
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+    def write(self, cluster: Cluster, one: Write) -> None:
         """Create it; that another did so meanwhile is fine."""
-        del body
         try:
-            cluster.request("PUT", url_path("_data_stream", artifact_id))
+            cluster.request("PUT", url_path("_data_stream", one.id))
         except ResponseError as error:
             if error.error_type != "resource_already_exists_exception":
                 raise

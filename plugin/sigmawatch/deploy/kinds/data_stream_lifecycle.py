@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import url_path
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kind import Body, Kind, Write
 from sigmawatch.deploy.kinds._shapes import kept_with_its_data
 from sigmawatch.errors import TargetUnavailable
 
@@ -28,6 +28,7 @@ class DataStreamLifecycle(Kind):
 
     name = "data_stream_lifecycle"
     rank = 55
+    fluid = True
 
     def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
         """Read those of each pattern's streams; a pattern whose streams have none is absent."""
@@ -48,9 +49,9 @@ class DataStreamLifecycle(Kind):
                 found[pattern] = {"differing": different}
         return found
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+    def write(self, cluster: Cluster, one: Write) -> None:
         """Set it for all streams that match."""
-        cluster.request("PUT", _path(artifact_id), body, ignore=(404,))
+        cluster.request("PUT", _path(one.id), one.body, ignore=(404,))
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Take it from all streams that match: their events are kept for ever."""

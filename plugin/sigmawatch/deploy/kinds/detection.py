@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from sigmawatch.artifact import ArtifactKey
 from sigmawatch.cluster import BulkItem, ResponseError, bulk, url_path
-from sigmawatch.deploy.kind import Body, Kind, Trial
+from sigmawatch.deploy.kind import Body, ChangedMeanwhile, Kind, Trial, Write
 from sigmawatch.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -62,26 +63,49 @@ class Detection(Kind):
                 if error.error_type != "resource_already_exists_exception":
                     raise
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+    def write(self, cluster: Cluster, one: Write) -> None:
         """Write one document."""
-        path = url_path(DETECTIONS_INDEX, "_doc", artifact_id)
-        cluster.request("PUT", path, body, params={"refresh": "true"})
+        for error in self.write_batch(cluster, [one]).values():
+            raise error
 
-    def write_batch(
-        self, cluster: Cluster, batch: Sequence[tuple[Artifact, Body]]
-    ) -> Mapping[str, ClusterError]:
-        """Write documents in bulk, visible to the runner's next search."""
-        items = [BulkItem("index", DETECTIONS_INDEX, artifact.id, body) for artifact, body in batch]
+    def write_batch(self, cluster: Cluster, batch: Sequence[Write]) -> Mapping[str, ClusterError]:
+        """Write documents in bulk, visible to the runner's next search, each only over the version that was read."""
+        errors: dict[str, ClusterError] = {}
+        items: list[BulkItem] = []
         try:
+            found = self._found(cluster, [one.id for one in batch if not one.is_new])
+            for one in batch:
+                live = found.get(one.id)
+                try:
+                    if not one.is_new:
+                        self.require_basis(one, None if live is None else live["_source"])
+                except ClusterError as error:
+                    errors[one.id] = error
+                    continue
+                version = None if live is None else (live["_seq_no"], live["_primary_term"])
+                action: Literal["index", "create"] = "create" if live is None else "index"
+                items.append(BulkItem(action, DETECTIONS_INDEX, one.id, one.body, version))
             failures = bulk(cluster, items, refresh=True)
+            # Our own writes, when the answer to them got lost: then they conflict with themselves.
+            conflicts = [failure.item.id for failure in failures if failure.status == 409]
+            again = self._found(cluster, conflicts)
         except ClusterError as error:
-            return {artifact.id: error for artifact, _ in batch}
-        return {
-            failure.item.id: ResponseError(
-                "POST", "/_bulk", failure.status, {"error": {"type": failure.type, "reason": failure.reason}}
-            )
-            for failure in failures
-        }
+            return errors | {one.id: error for one in batch if one.id not in errors}
+        for failure in failures:
+            if failure.status != 409:
+                told = {"error": {"type": failure.type, "reason": failure.reason}}
+                errors[failure.item.id] = ResponseError("POST", "/_bulk", failure.status, told)
+            elif again.get(failure.item.id, {}).get("_source") != failure.item.document:
+                errors[failure.item.id] = ChangedMeanwhile(ArtifactKey(self.name, failure.item.id))
+        return errors
+
+    def _found(self, cluster: Cluster, ids: Sequence[str]) -> dict[str, Body]:
+        """Return documents with their versions, as they are now, searchable or not."""
+        if not ids:
+            return {}
+        path = f"{url_path(DETECTIONS_INDEX)}/_mget"
+        answer = cluster.request("POST", path, {"ids": list(ids)}, ignore=(404,)) or {}
+        return {one["_id"]: one for one in answer.get("docs", ()) if one.get("found")}
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Delete the document."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import ResponseError, url_path
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kind import Body, Kind, Write
 from sigmawatch.deploy.kinds._shapes import attached_body, kept_with_its_data
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class IlmAttachment(Kind):
 
     name = "ilm_attachment"
     rank = 55
+    fluid = True
     authored = False
 
     def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
@@ -52,11 +53,11 @@ class IlmAttachment(Kind):
         index = ((new.get("template") or {}).get("settings") or {}).get("index") or {}
         return [str((index.get("lifecycle") or {}).get("name", ""))]
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+    def write(self, cluster: Cluster, one: Write) -> None:
         """Give the policy to all indices that match; an index that has it stays in the phase that it is in."""
         params = {**_HIDDEN, "allow_no_indices": "true"}
-        path = f"{_path(artifact_id)}/_settings"
-        cluster.request("PUT", path, {_SETTING: body["policy"]}, params=params, ignore=(404,))
+        path = f"{_path(one.id)}/_settings"
+        cluster.request("PUT", path, {_SETTING: one.body["policy"]}, params=params, ignore=(404,))
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Take the policy from all indices that match: they stay until somebody deletes them."""

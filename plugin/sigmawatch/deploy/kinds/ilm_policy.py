@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.artifact import ArtifactKey
 from sigmawatch.cluster import url_path
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kind import Body, Kind, Write
 from sigmawatch.deploy.kinds._shapes import marked, marks_in, unmarked
 from sigmawatch.errors import TargetUnavailable
 
@@ -36,9 +36,15 @@ class IlmPolicy(Kind):
         answer = cluster.request("GET", "/_ilm/policy", ignore=(404,)) or {}
         return {name: body for name, body in answer.items() if name in wanted}
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+    def read(self, cluster: Cluster, artifact_id: str) -> Body | None:
+        """Read one by its name."""
+        answer = cluster.request("GET", url_path("_ilm", "policy", artifact_id), ignore=(404,)) or {}
+        return answer.get(artifact_id)
+
+    def write(self, cluster: Cluster, one: Write) -> None:
         """Replace the policy. Indices go on with the phase they are in, as it was when they entered it."""
-        cluster.request("PUT", url_path("_ilm", "policy", artifact_id), body)
+        self.look(cluster, one)
+        cluster.request("PUT", url_path("_ilm", "policy", one.id), one.body)
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Delete the policy; refused while an index uses it."""

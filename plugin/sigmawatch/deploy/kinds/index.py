@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import ResponseError, url_path
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kind import Body, Kind, Write
 from sigmawatch.deploy.kinds._shapes import marked, marks_in, name_lists, unmarked
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ class Index(Kind):
             found.update(cluster.request("GET", path, params=params, ignore=(404,)) or {})
         return found
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+    def write(self, cluster: Cluster, one: Write) -> None:
         """Create it, or add to its mapping; refused when a field would change its type."""
         try:
-            cluster.request("PUT", url_path(artifact_id), body)
+            cluster.request("PUT", url_path(one.id), one.body)
         except ResponseError as error:
             if error.error_type != "resource_already_exists_exception":
                 raise
-            if body.get("mappings"):
-                cluster.request("PUT", f"{url_path(artifact_id)}/_mapping", body["mappings"])
+            if one.body.get("mappings"):
+                cluster.request("PUT", f"{url_path(one.id)}/_mapping", one.body["mappings"])
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Delete it with all its documents."""

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.artifact import ArtifactKey, without_secrets
-from sigmawatch.cluster import url_path
+from sigmawatch.cluster import ResponseError, url_path
 from sigmawatch.cluster.failures import describe
-from sigmawatch.deploy.kind import Body, Kind, Trial
+from sigmawatch.deploy.kind import Body, ChangedMeanwhile, Kind, Trial, Write
 from sigmawatch.deploy.kinds._shapes import called_names, marked, marks_in, unmarked
 from sigmawatch.deploy.kinds._trials import tried
 
@@ -35,9 +35,35 @@ class IngestPipeline(Kind):
         answer = cluster.request("GET", "/_ingest/pipeline", ignore=(404,)) or {}
         return {name: body for name, body in answer.items() if name in wanted}
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
-        """Replace the pipeline; its processors are built, and refused when they are wrong."""
-        cluster.request("PUT", url_path("_ingest", "pipeline", artifact_id), body)
+    def read(self, cluster: Cluster, artifact_id: str) -> Body | None:
+        """Read one by its name."""
+        answer = cluster.request("GET", url_path("_ingest", "pipeline", artifact_id), ignore=(404,)) or {}
+        return answer.get(artifact_id)
+
+    def write(self, cluster: Cluster, one: Write) -> None:
+        """Replace the pipeline; its processors are built, and refused when they are wrong.
+
+        Elasticsearch compares versions for us where a pack gives its pipelines versions and the new one is another.
+        """
+        live = self.look(cluster, one)
+        path = url_path("_ingest", "pipeline", one.id)
+        version = (live or {}).get("version")
+        if (
+            version is None
+            or one.body.get("version") in {None, version}
+            or cluster.info.distribution != "elasticsearch"
+        ):
+            cluster.request("PUT", path, one.body)
+            return
+        try:
+            cluster.request("PUT", path, one.body, params={"if_version": version})
+        except ResponseError as error:
+            if "version conflict" not in error.reason:
+                raise
+            # An answer that got lost on the way: our own write is what we conflict with.
+            again = self.read(cluster, one.id)
+            if self.hash_of(again) != self.hash_of(one.body):
+                raise ChangedMeanwhile(ArtifactKey(self.name, one.id)) from error
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Delete the pipeline; refused while it is the default of an index."""

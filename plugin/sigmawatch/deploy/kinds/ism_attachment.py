@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import ResponseError, url_path
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kind import Body, Kind, Write
 from sigmawatch.deploy.kinds._shapes import attached_body, kept_with_its_data
 from sigmawatch.errors import ClusterError, TargetUnavailable
 
@@ -28,6 +28,7 @@ class IsmAttachment(Kind):
 
     name = "ism_attachment"
     rank = 55
+    fluid = True
     authored = False
 
     def read_all(self, cluster: Cluster, ids: Iterable[str]) -> Mapping[str, Body]:
@@ -50,19 +51,19 @@ class IsmAttachment(Kind):
             if pattern in template.get("index_patterns", ())
         ]
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+    def write(self, cluster: Cluster, one: Write) -> None:
         """Give the policy to all indices that match.
 
         One that has it already gets its present version, as soon as the state allows in which it is.
         """
-        indices = managed_indices(cluster, artifact_id)
+        indices = managed_indices(cluster, one.id)
         for verb, names in (
             ("add", [name for name, policy in indices.items() if not policy]),
             ("change_policy", [name for name, policy in indices.items() if policy]),
         ):
             for name in names:
                 path = url_path("_plugins", "_ism", verb, name)
-                _require_done(name, cluster.request("POST", path, {"policy_id": body["policy"]}))
+                _require_done(name, cluster.request("POST", path, {"policy_id": one.body["policy"]}))
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Take the policy from all indices that match: they stay until somebody deletes them."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.artifact import ArtifactKey
 from sigmawatch.cluster import ResponseError, url_path
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kind import Body, ChangedMeanwhile, Kind, Write
 from sigmawatch.deploy.kinds.ism_attachment import managed_indices
 from sigmawatch.errors import TargetUnavailable
 
@@ -51,19 +51,22 @@ class IsmPolicy(Kind):
                 ) from error
             raise
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+    def write(self, cluster: Cluster, one: Write) -> None:
         """Create the policy, or replace it as it was just read; indices that have it keep their version of it."""
-        live = self._read(cluster, artifact_id)
+        live = self._read(cluster, one.id)
+        self.require_basis(one, live)
         params = (
             None if live is None else {"if_seq_no": live["_seq_no"], "if_primary_term": live["_primary_term"]}
         )
         try:
-            cluster.request("PUT", url_path("_plugins", "_ism", "policies", artifact_id), body, params=params)
+            cluster.request("PUT", url_path("_plugins", "_ism", "policies", one.id), one.body, params=params)
         except ResponseError as error:
-            # An answer that got lost on the way: our own write is what we conflict with.
-            again = self._read(cluster, artifact_id) if error.status == 409 else None
-            if again is None or self.normalise(again) != self.normalise(body):
+            if error.status != 409:
                 raise
+            # An answer that got lost on the way: our own write is what we conflict with.
+            again = self._read(cluster, one.id)
+            if self.hash_of(again) != self.hash_of(one.body):
+                raise ChangedMeanwhile(ArtifactKey(self.name, one.id)) from error
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Delete the policy."""

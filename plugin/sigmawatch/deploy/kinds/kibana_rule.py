@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import ResponseError, url_path
 from sigmawatch.cluster.failures import describe
-from sigmawatch.deploy.kind import Body, Kind, Retirement, Trial
+from sigmawatch.deploy.kind import Body, Kind, Retirement, Trial, Write
 from sigmawatch.deploy.kinds import _rule_owners as owners
 from sigmawatch.deploy.kinds._saved_objects import by_space, in_space, space_and_id
 from sigmawatch.deploy.kinds._trials import tried
@@ -67,18 +67,23 @@ class KibanaRule(Kind):
         found: Body | None = kibana.in_space(space, "GET", _RULES, params={"rule_id": rule_id}, ignore=(404,))
         return found
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
-        """Create the rule, or replace it with what analysts set taken along."""
+    def write(self, cluster: Cluster, one: Write) -> None:
+        """Create the rule, or replace it with what analysts set taken along.
+
+        Kibana creates one only where there is none; an update names no version, so it follows a look.
+        """
         kibana = cluster.kibana
-        space, rule_id = space_and_id(artifact_id)
-        wanted = {**body, "rule_id": rule_id}
+        space, rule_id = space_and_id(one.id)
+        wanted = {**one.body, "rule_id": rule_id}
         claims = wanted.pop(_CLAIMS, ())
         live = self._read(kibana, space, rule_id)
+        self.require_basis(one, live)
         if live is None:
             try:
                 kibana.in_space(space, "POST", _RULES, wanted, idempotent=False)
             except ClusterError as error:
                 live = self._made_after_all(kibana, space, rule_id, error)
+                self.require_basis(one, live)
             else:
                 return
         before, after = owners.compared(live, wanted, claims)

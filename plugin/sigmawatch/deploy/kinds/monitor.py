@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.artifact import ArtifactKey
 from sigmawatch.cluster import ResponseError, url_path
-from sigmawatch.deploy.kind import Body, Kind, Trial
+from sigmawatch.deploy.kind import Body, ChangedMeanwhile, Kind, Trial, Write
 from sigmawatch.deploy.kinds._trials import tried
 from sigmawatch.errors import ClusterError, TargetUnavailable
 
@@ -72,26 +73,27 @@ class Monitor(Kind):
             raise TargetUnavailable(reason, hint="Deploy detections for our own runner instead.")
         return {each: found[0]["monitor"] for each, found in _monitors(cluster, wanted).items()}
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+    def write(self, cluster: Cluster, one: Write) -> None:
         """Create the monitor, or replace it as it was just read."""
-        wanted = _with_id(body, artifact_id)
-        found = _monitors(cluster, {artifact_id}).get(artifact_id, [])
+        wanted = _with_id(one.body, one.id)
+        found = _monitors(cluster, {one.id}).get(one.id, [])
+        self.require_basis(one, found[0]["monitor"] if found else None)
         if not found:
             try:
                 cluster.request("POST", _MONITORS, wanted, idempotent=False)
             except ClusterError as error:
-                found = _made_after_all(cluster, artifact_id, error)
+                found = _made_after_all(cluster, one.id, error)
             else:
                 return
         first, *others = found
         live = first["monitor"]
         same = self.normalise(live) == self.normalise(wanted) and self.marks_of(live) == self.marks_of(wanted)
         if not same:
-            self._replace(cluster, first, wanted)
-        for one in others:  # two deployers made one each; both would alert
-            cluster.request("DELETE", _MONITORS + url_path(one["id"]), ignore=(404,))
+            self._replace(cluster, one.id, first, wanted)
+        for each in others:  # two deployers made one each; both would alert
+            cluster.request("DELETE", _MONITORS + url_path(each["id"]), ignore=(404,))
 
-    def _replace(self, cluster: Cluster, found: Mapping[str, Any], wanted: Body) -> None:
+    def _replace(self, cluster: Cluster, artifact_id: str, found: Mapping[str, Any], wanted: Body) -> None:
         params = {"if_seq_no": found["seq_no"], "if_primary_term": found["primary_term"]}
         merged = _with_theirs(wanted, found["monitor"])
         try:
@@ -101,9 +103,11 @@ class Monitor(Kind):
             conflict = (
                 error.status == 409 or "version conflict" in error.reason
             )  # the plugin wraps some in a 500
-            again = _read(cluster, found["id"]) if conflict else None
-            if again is None or self.marks_of(again) != self.marks_of(wanted):
+            if not conflict:
                 raise
+            again = _read(cluster, found["id"])
+            if again is None or self.marks_of(again) != self.marks_of(wanted):
+                raise ChangedMeanwhile(ArtifactKey(self.name, artifact_id)) from error
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Delete the monitor; its alerts stay."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import ResponseError, url_path
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kind import Body, Kind, Write
 from sigmawatch.deploy.kinds._shapes import marked, marks_in, unmarked
 from sigmawatch.errors import TargetUnavailable
 
@@ -45,9 +45,15 @@ class Role(Kind):
             raise
         return {name: body for name, body in answer.items() if name in wanted}
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+    def read(self, cluster: Cluster, artifact_id: str) -> Body | None:
+        """Read one by its name."""
+        answer = cluster.request("GET", url_path("_security", "role", artifact_id), ignore=(404,)) or {}
+        return answer.get(artifact_id)
+
+    def write(self, cluster: Cluster, one: Write) -> None:
         """Replace the role; privileges that do not exist are refused."""
-        cluster.request("PUT", url_path("_security", "role", artifact_id), body)
+        self.look(cluster, one)
+        cluster.request("PUT", url_path("_security", "role", one.id), one.body)
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Delete the role; users and keys that had it lose what it gave."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.artifact import ArtifactKey, canonical_json
 from sigmawatch.cluster import ResponseError, url_path
-from sigmawatch.deploy.kind import Body, Kind
+from sigmawatch.deploy.kind import Body, Kind, Write
 from sigmawatch.deploy.kinds._shapes import called_names
 
 if TYPE_CHECKING:
@@ -45,9 +45,15 @@ class StoredScript(Kind):
                 found[script_id] = {"script": script}
         return found
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+    def read(self, cluster: Cluster, artifact_id: str) -> Body | None:
+        """Read one by its name."""
+        answer = cluster.request("GET", url_path("_scripts", artifact_id), ignore=(404,)) or {}
+        return {"script": answer["script"]} if "script" in answer else None
+
+    def write(self, cluster: Cluster, one: Write) -> None:
         """Replace the script; it is compiled, and refused when it is wrong."""
-        cluster.request("PUT", url_path("_scripts", artifact_id), body)
+        self.look(cluster, one)
+        cluster.request("PUT", url_path("_scripts", one.id), one.body)
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Delete the script; nothing stops that while it is in use."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sigmawatch.artifact import ArtifactKey
 from sigmawatch.cluster import ResponseError, url_path
 from sigmawatch.cluster.failures import describe
-from sigmawatch.deploy.kind import Body, Kind, Trial
+from sigmawatch.deploy.kind import Body, ChangedMeanwhile, Kind, Trial, Write
 from sigmawatch.deploy.kinds._shapes import marked, marks_in, unmarked
 from sigmawatch.deploy.kinds._trials import tried
 from sigmawatch.errors import TargetUnavailable
@@ -28,8 +29,9 @@ _SEARCH_DEFAULTS: dict[str, Any] = {"search_type": "query_then_fetch", "rest_tot
 class Watch(Kind):
     """`_watcher/watch`.
 
-    A PUT resets acknowledgements and throttling, which is why an unchanged watch must never be written. It
-    goes without version parameters: with them it would merge, and what we removed would survive.
+    A PUT resets acknowledgements and throttling, which is why an unchanged watch must never be written. With the
+    version that it replaces (`if_seq_no`) Watcher merges it into that one, and what we removed would survive: so it is
+    given only where merging and replacing are the same (`TransportPutWatchAction` of Elasticsearch).
     """
 
     name = "watch"
@@ -50,12 +52,25 @@ class Watch(Kind):
             found.update({one["_id"]: one["watch"] for one in answer.get("watches", ())})
         return found
 
-    def write(self, cluster: Cluster, artifact_id: str, body: Body) -> None:
+    def write(self, cluster: Cluster, one: Write) -> None:
         """Replace the watch; one that somebody deactivated stays so (a plain PUT would activate it)."""
-        path = url_path("_watcher", "watch", artifact_id)
-        live = cluster.request("GET", path, ignore=(404,)) or {}
-        active = ((live.get("status") or {}).get("state") or {}).get("active", True)
-        cluster.request("PUT", path, body, params={"active": "true" if active else "false"})
+        path = url_path("_watcher", "watch", one.id)
+        found = cluster.request("GET", path, ignore=(404,)) or {}
+        live = found.get("watch")
+        self.require_basis(one, live)
+        active = ((found.get("status") or {}).get("state") or {}).get("active", True)
+        params: dict[str, Any] = {"active": "true" if active else "false"}
+        if live is not None and "_seq_no" in found and _holds_all_keys(one.body, _without_defaults(live)):
+            params |= {"if_seq_no": found["_seq_no"], "if_primary_term": found["_primary_term"]}
+        try:
+            cluster.request("PUT", path, one.body, params=params)
+        except ResponseError as error:
+            if error.status != 409:
+                raise
+            # An answer that got lost on the way: our own write is what we conflict with.
+            again = (cluster.request("GET", path, ignore=(404,)) or {}).get("watch")
+            if again is None or self.marks_of(again) != self.marks_of(one.body):
+                raise ChangedMeanwhile(ArtifactKey(self.name, one.id)) from error
 
     def delete(self, cluster: Cluster, artifact_id: str) -> None:
         """Delete the watch. After a downgrade of the licence the cluster refuses this."""
@@ -108,6 +123,13 @@ def _trial(cluster: Cluster, watch_id: str) -> str:
         messages = "; ".join(map(str, record.get("messages") or ())) or "no reason given"
         return f"it ends as {record.get('state')}: {messages}"
     return ""
+
+
+def _holds_all_keys(new: Any, old: Any) -> bool:
+    """Return whether merging a body into an old one is the same as replacing it: no object loses a key."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return True  # a list or a plain value is replaced as a whole
+    return all(key in new and _holds_all_keys(new[key], inner) for key, inner in old.items())
 
 
 def _without_defaults(value: Any) -> Any:
