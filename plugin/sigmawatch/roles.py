@@ -109,7 +109,7 @@ def _deployer(target: Target, space: str | None) -> Role:
         _access(_OWN, "create_index", "view_index_metadata", "read", "write"),
         _access(["logs-*"], "create_index"),
         _access(
-            ["logs-*", "sigmawatch-alerts-*", "sigmawatch-health-*"],
+            ["logs-*", "sigmawatch-alerts-*", "sigmawatch-shadow-*", "sigmawatch-health-*"],
             # Which policy an index has is a setting; below `manage`, which may delete, nothing named can write those.
             "indices:admin/settings/update",
             "manage_ilm",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from sigmawatch.artifact import Artifact
 from sigmawatch.bundle import bundle_for
 from sigmawatch.cluster import Cluster, CompatibleNode, ConnectionSettings, ResponseError, connect
 from sigmawatch.config import DatasetTuning, Environment
+from sigmawatch.config.tuning import RuleTuning
 from sigmawatch.deploy import Action, DeployIncomplete, apply, plan, removal_plan
 from sigmawatch.deploy.proof import prove
 from sigmawatch.deploy.releases import list_releases, read_release, release_before, restored
@@ -150,40 +151,43 @@ def test_a_deployer_can_do_all_its_work_and_needs_each_privilege(secured: Secure
     assert needless(secured, role("deployer"), deploys, prepare) == for_streams
 
 
+def as_never_run(secured: Secured) -> None:
+    """Leave one event of this moment, and nothing of what a runner makes."""
+    for index in (*RUNNERS, "sigmawatch-checkpoints", "logs-*"):
+        found = secured.admin.request("GET", f"/{index}", params={"expand_wildcards": "all"}, ignore=(404,))
+        for name in found or ():
+            secured.admin.request("DELETE", f"/{name}")
+    moment = int(secured.admin.request("POST", "/_scripts/painless/_execute", NOW)["result"]) - AGO
+    document = {
+        "@timestamp": moment,
+        "event": {
+            "action": "ssh_login",
+            "outcome": "success",
+            "category": ["authentication"],
+            "dataset": "auth.sshd",
+            "ingested": moment,
+        },
+        "source": {"ip": "203.0.113.201"},
+        "user": {"name": "root"},
+        "host": {"name": "web1"},
+    }
+    params = {"refresh": "true", "pipeline": "_none"}
+    secured.admin.request("PUT", "/logs-auth.sshd-default/_doc/1", document, params=params)
+
+
+RUNNERS = ("sigmawatch-alerts-*", "sigmawatch-shadow-*", "sigmawatch-health-*")
+"""Indices that a runner writes what it finds to."""
+
+
 def test_a_runner_can_do_all_its_work_and_needs_each_privilege(secured: Secured) -> None:
     emptied_by(secured.admin)
     bundle = bundle_for(
         secured.admin, builtin_pack(), target=Target.RUNNER, namespace="default", site=FEW
     ).artifacts
     apply(secured.admin, plan(secured.admin, bundle, pack="p"))
-    event_body: dict[str, Any] = {
-        "event": {
-            "action": "ssh_login",
-            "outcome": "success",
-            "category": ["authentication"],
-            "dataset": "auth.sshd",
-        },
-        "source": {"ip": "203.0.113.201"},
-        "user": {"name": "root"},
-        "host": {"name": "web1"},
-    }
 
     def prepare() -> None:
-        for index in ("sigmawatch-alerts-*", "sigmawatch-health-*", "sigmawatch-checkpoints", "logs-*"):
-            found = secured.admin.request(
-                "GET", f"/{index}", params={"expand_wildcards": "all"}, ignore=(404,)
-            )
-            for name in found or ():
-                secured.admin.request("DELETE", f"/{name}")
-        moment = secured.admin.request("POST", "/_scripts/painless/_execute", NOW)["result"]
-        document = {**event_body, "@timestamp": int(moment) - AGO}
-        document["event"] = {**event_body["event"], "ingested": int(moment) - AGO}
-        secured.admin.request(
-            "PUT",
-            "/logs-auth.sshd-default/_doc/1",
-            document,
-            params={"refresh": "true", "pipeline": "_none"},
-        )
+        as_never_run(secured)
 
     prepare()
     with secured.as_role(role("runner")) as cluster:
@@ -239,6 +243,48 @@ def test_who_deploys_sees_what_waits_and_copies_nothing(secured: Secured, archiv
     assert archived.copies() == []
 
 
+def counted(cluster: Cluster, index: str) -> int:
+    answer = cluster.request("POST", f"/{index}/_search", {"size": 0}, params={"allow_no_indices": "true"})
+    return int(answer["hits"]["total"]["value"])
+
+
+def test_a_rule_on_trial_needs_and_gets_the_same_for_its_alerts(secured: Secured) -> None:
+    emptied_by(secured.admin)
+    trial = replace(FEW, rules={ROOT_LOGIN: RuleTuning(stage="shadow")})
+    with secured.as_role(role("deployer")) as deployer:
+        bundle = bundle_for(deployer, builtin_pack(), target=Target.RUNNER, namespace="default", site=trial)
+        assert not apply(deployer, plan(deployer, bundle.artifacts, pack="p")).failed
+    as_never_run(secured)
+    with secured.as_role(role("runner")) as runner:
+        runs(runner)
+    found = {index: counted(secured.admin, index) for index in RUNNERS}
+    assert found == {"sigmawatch-alerts-*": 0, "sigmawatch-shadow-*": 1, "sigmawatch-health-*": 0}
+
+    with secured.as_role(role("analyst")) as analyst, secured.as_role(role("shipper")) as shipper:
+        assert counted(analyst, "sigmawatch-shadow-*") == 1
+        with pytest.raises(ResponseError, match="403"):
+            counted(shipper, "sigmawatch-shadow-default-*")
+    # Who keeps these alerts, and for how long, is the deployer's business, and what they say is not.
+    with secured.as_role(role("deployer")) as deployer:
+        index = min(secured.admin.request("GET", "/sigmawatch-shadow-*"))
+        deployer.request("PUT", f"/{index}/_settings", {"index.number_of_replicas": 0})
+        assert deployer.request("GET", f"/_cat/indices/{index}", params={"format": "json"})
+        assert deployer.request("GET", f"/{index}/_settings")
+        with pytest.raises(ResponseError, match="403"):
+            counted(deployer, index)
+
+    less = role("runner")
+    for access in less["indices"]:
+        access["names"] = [name for name in access["names"] if "shadow" not in name]
+    as_never_run(secured)
+    with secured.as_role(less) as runner, pytest.raises(AssertionError):
+        runs(runner)
+    assert counted(secured.admin, "sigmawatch-shadow-*") == 0
+
+
+ROOT_LOGIN = "b7c2e8d4-4f6a-4a1b-9e3d-5d8c7f0a1b51"
+"""The rule that finds the event of `as_never_run`."""
+
 NOW = {"script": {"source": "String.valueOf(new Date().getTime())"}}
 
 FORBIDDEN: dict[str, list[tuple[str, str, Any]]] = {
@@ -247,6 +293,8 @@ FORBIDDEN: dict[str, list[tuple[str, str, Any]]] = {
         ("PUT", "/logs-auth.sshd-default/_doc/2", {"a": 1}),
         ("DELETE", "/logs-auth.sshd-default", None),
         ("GET", "/sigmawatch-alerts-default-2026.03/_search", None),
+        ("GET", "/sigmawatch-shadow-default-2026.03/_search", None),
+        ("DELETE", "/sigmawatch-shadow-default-2026.03", None),
         ("PUT", "/somebodys-index", None),
         ("PUT", "/_security/user/eve", {"password": "secret-1", "roles": ["superuser"]}),
         ("PUT", "/_cluster/settings", {"persistent": {"cluster.max_shards_per_node": 1}}),
@@ -284,7 +332,11 @@ FORBIDDEN: dict[str, list[tuple[str, str, Any]]] = {
 
 @pytest.mark.parametrize("name", FORBIDDEN)
 def test_a_role_allows_no_more_than_its_work(secured: Secured, name: str) -> None:
-    for index in ("logs-auth.sshd-default", "sigmawatch-alerts-default-2026.03"):
+    for index in (
+        "logs-auth.sshd-default",
+        "sigmawatch-alerts-default-2026.03",
+        "sigmawatch-shadow-default-2026.03",
+    ):
         secured.admin.request(
             "PUT", f"/{index}/_doc/1", {"a": 1}, params={"refresh": "true", "pipeline": "_none"}
         )
