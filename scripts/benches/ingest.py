@@ -40,6 +40,7 @@ from sigmawatch.datasets.derive import ENRICHMENTS
 from sigmawatch.datasets.privacy import Privacy
 from sigmawatch.datasets.pseudonyms import Pseudonyms
 from sigmawatch.datasets.threat_intel import Indicator, threat_intel_artifact
+from sigmawatch.deploy.kind import Write
 from sigmawatch.deploy.kinds import all_kinds
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _install(cluster: Cluster, dataset: Dataset, settings: DatasetSettings) -> l
     kinds = all_kinds()
     for artifact in made:
         body = with_secrets(dict(artifact.body), {_KEY.id: _KEY.states()})
-        kinds[artifact.kind].write(cluster, artifact.id, body)
+        kinds[artifact.kind].write(cluster, Write(artifact.id, body))
     return made
 
 

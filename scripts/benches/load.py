@@ -23,6 +23,7 @@ from sigmawatch import engine
 from sigmawatch.bundle import traits_of
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect, url_path
 from sigmawatch.datasets import artifacts, base_artifacts, load_datasets
+from sigmawatch.deploy.kind import Write
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.ingest.sender import BATCH_LINES, PARALLEL
 
@@ -78,7 +79,7 @@ def _install(cluster: Cluster) -> None:
     traits = traits_of(cluster.features())
     dataset = next(one for one in load_datasets(ROOT) if one.name == DATASET)
     for artifact in [*base_artifacts(traits), *artifacts(dataset, traits=traits)]:
-        all_kinds()[artifact.kind].write(cluster, artifact.id, dict(artifact.body))
+        all_kinds()[artifact.kind].write(cluster, Write(artifact.id, dict(artifact.body)))
 
 
 def _bare(cluster: Cluster, lines: list[str], namespace: str) -> float:

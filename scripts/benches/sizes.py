@@ -34,6 +34,7 @@ from sigmawatch.bundle import traits_of
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect, url_path
 from sigmawatch.datasets import DatasetSettings, artifacts, base_artifacts, load_datasets, samples
 from sigmawatch.datasets.privacy import Privacy
+from sigmawatch.deploy.kind import Write
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.retention import Archive, Kept, Mechanism, Retention
 
@@ -137,7 +138,7 @@ def _measure(cluster: Cluster, dataset: Dataset, count: int) -> Measured:
     ]
     kinds = all_kinds()
     for artifact in made:
-        kinds[artifact.kind].write(cluster, artifact.id, dict(artifact.body))
+        kinds[artifact.kind].write(cluster, Write(artifact.id, dict(artifact.body)))
     stream = dataset.data_stream(NAMESPACE)
     plain = [f"sizes-default-{dataset.name}", f"sizes-bare-{dataset.name}"]
     copies: list[str] = []

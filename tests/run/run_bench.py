@@ -14,6 +14,7 @@ from sigmawatch.alerts.document import ALERTS, HEALTH, SHADOW, iso_time
 from sigmawatch.alerts.templates import alert_artifacts
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.compile.plan import Correlation, CorrelationNode, DetectionPlan, Query, RuleInfo
+from sigmawatch.deploy.kind import Write
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.render.detection import detection_artifact
 from sigmawatch.render.scripts import script_artifacts
@@ -208,7 +209,7 @@ def _install(cluster: Cluster) -> None:
     samples = (wanted[0], wanted[-1])
     if not all(kinds[one.kind].read_all(cluster, [one.id]) for one in samples):
         for artifact in wanted:
-            kinds[artifact.kind].write(cluster, artifact.id, dict(artifact.body))
+            kinds[artifact.kind].write(cluster, Write(artifact.id, dict(artifact.body)))
 
 
 @contextmanager
