@@ -18,6 +18,7 @@ from sigmawatch.bundle import traits_of
 from sigmawatch.cluster import BulkItem, Cluster, CompatibleNode, ConnectionSettings, connect
 from sigmawatch.datasets import artifacts, base_artifacts, load_dataset
 from sigmawatch.datasets.privacy import Privacy
+from sigmawatch.deploy.kind import Write
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.pack.layout import builtin_pack
 from sigmawatch.retention import Archive, Kept, Mechanism, Retention
@@ -142,7 +143,7 @@ class Streams:
         ]
         # Documents come as pipelines leave them: none is needed, nor has the engine to compile its script.
         for artifact in (one for one in made if one.kind != "ingest_pipeline"):
-            all_kinds()[artifact.kind].write(self.cluster, artifact.id, dict(artifact.body))
+            all_kinds()[artifact.kind].write(self.cluster, Write(artifact.id, dict(artifact.body)))
 
     def fill(self, documents: Mapping[str, Any] | None = None) -> str:
         """Write events, and roll over; return the index that they are in."""

@@ -12,6 +12,7 @@ from cli.command_line import emptied
 from sigmawatch.bundle import traits_of
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.datasets import artifacts, load_datasets, samples
+from sigmawatch.deploy.kind import Write
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.ingest.detect import Detector, Verdict
 from sigmawatch.pack.layout import builtin_pack
@@ -71,7 +72,7 @@ def cluster(opensearch: Any) -> Iterator[Cluster]:
         for dataset in DATASETS.values():
             for artifact in artifacts(dataset, traits=traits):
                 if artifact.kind == "ingest_pipeline":
-                    all_kinds()[artifact.kind].write(found, artifact.id, dict(artifact.body))
+                    all_kinds()[artifact.kind].write(found, Write(artifact.id, dict(artifact.body)))
         yield found
     emptied(opensearch.url)
 

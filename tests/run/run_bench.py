@@ -97,7 +97,7 @@ class Bench:
         kind.prepare(self.cluster)
         for plan in plans:
             artifact = detection_artifact(plan, namespace=self.token)
-            kind.write(self.cluster, artifact.id, {"plan": dict(artifact.body), "marks": {}})
+            kind.write(self.cluster, Write(artifact.id, {"plan": dict(artifact.body), "marks": {}}))
 
     def undeploy(self, *plans: DetectionPlan) -> None:
         for plan in plans:

@@ -8,6 +8,7 @@ import pytest
 from run_bench import HOUR, MINUTE, START, Bench, at, burst_of, event, run_through
 
 from sigmawatch.cluster import ResponseError
+from sigmawatch.deploy.kind import Write
 from sigmawatch.deploy.kinds import all_kinds
 from sigmawatch.errors import ClusterError, ContentError, UsageError
 from sigmawatch.run.runner import Runner, Tick
@@ -95,7 +96,7 @@ def test_a_detection_of_another_version_is_reported_and_stops_no_other(bench: Be
         plan | {"rule": {"id": "x", "title": "X", "unheard_of": 1}},
     ]
     for number, body in enumerate(odd):
-        kind.write(bench.cluster, f"odd-{number}", {"plan": body, "marks": {}})
+        kind.write(bench.cluster, Write(f"odd-{number}", {"plan": body, "marks": {}}))
     bench.index_events([event(START)])
     tick = bench.catch_up(START)
     assert len(tick.problems) == 4
