@@ -221,7 +221,7 @@ def test_releases_of_several_packs_are_counted_together_and_go_back_apart(target
     ]
     go_back(target, pack="first")
     assert (value_of(target, "one"), value_of(target, "two")) == ("1", "1")
-    with pytest.raises(UsageError, match="no complete release"):
+    with pytest.raises(UsageError, match="the first of second, so there is none to go back to"):
         release_before(list_releases(target.cluster, "second"))
 
 
