@@ -49,6 +49,18 @@ def elasticsearch8() -> Iterator[engine.Node]:
     yield from _elasticsearch(engine.Engine.ELASTICSEARCH8)
 
 
+@pytest.fixture(
+    params=[
+        pytest.param("opensearch", marks=pytest.mark.engine),
+        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
+    ]
+)
+def each_engine(request: pytest.FixtureRequest) -> engine.Node:
+    """The shared node of each of the two engines in turn."""
+    node: engine.Node = request.getfixturevalue(request.param)
+    return node
+
+
 def _elasticsearch(kind: engine.Engine) -> Iterator[engine.Node]:
     with ExitStack() as running:
         try:

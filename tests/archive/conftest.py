@@ -18,13 +18,8 @@ def streams(opensearch: Any) -> Iterator[Streams]:
         yield found
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("opensearch", marks=pytest.mark.engine),
-        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
-    ]
-)
-def either(request: pytest.FixtureRequest) -> Iterator[Streams]:
+@pytest.fixture
+def either(each_engine: Any) -> Iterator[Streams]:
     """Each of the two engines."""
-    with streams_at(request.getfixturevalue(request.param).url) as found:
+    with streams_at(each_engine.url) as found:
         yield found

@@ -8,40 +8,19 @@ from typing import Any
 
 import pytest
 
+from retention.configured import ILM, configured, datasets
 from sigmawatch.archive.artifacts import archive_artifacts
 from sigmawatch.archive.fields import ORIGINAL, field_groups, kept_fields
-from sigmawatch.bundle import build_bundle
 from sigmawatch.cluster import Features
-from sigmawatch.compile.context import Compiled
-from sigmawatch.config import dataset_settings, load_configuration
-from sigmawatch.datasets import Dataset, load_dataset, load_datasets
+from sigmawatch.datasets import Dataset, load_dataset
 from sigmawatch.datasets.names import fields_like
 from sigmawatch.datasets.privacy import Privacy
 from sigmawatch.datasets.registry import read_registry
 from sigmawatch.datasets.templates import ELASTICSEARCH
 from sigmawatch.errors import ContentError, TargetUnavailable
 from sigmawatch.pack.layout import builtin_pack
-from sigmawatch.render.target import Target
-from sigmawatch.retention import Archive, Kept, Mechanism, Retention, RetentionTuning, kept
+from sigmawatch.retention import Archive, Kept, Mechanism, Retention
 from sigmawatch.retention.report import archive_faults, summary
-
-ILM = Features(
-    has_watcher=False,
-    has_data_streams=True,
-    has_ilm=True,
-    has_alerting=False,
-    flattened_type="flattened",
-    has_wildcard=True,
-    has_constant_keyword=True,
-    has_match_only_text=True,
-    has_scaled_float=True,
-    reasons={"ism": "no"},
-)
-
-
-@cache
-def datasets() -> tuple[Dataset, ...]:
-    return tuple(load_datasets(builtin_pack().ingest_pipelines))
 
 
 def named(name: str) -> Dataset:
@@ -149,25 +128,7 @@ def test_replicas_are_as_the_site_says() -> None:
 
 def bodies(text: str, folder: Path, features: Features = ILM) -> tuple[dict[str, Any], list[Kept]]:
     """Return the templates of archives that a configuration leads to, and how everything is kept."""
-    path = folder / "sigmawatch.yml"
-    path.write_text(text)
-    site = load_configuration(path).everywhere
-    chosen = [named("auth.sshd"), named("web.nginx")]
-    settings = dataset_settings(site.datasets, chosen)
-    keeping = kept(
-        [(one.name, one.template_id, one.index_pattern) for one in chosen],
-        site=site.retention,
-        tunings={name: one.retention or RetentionTuning() for name, one in settings.items()},
-        features=features,
-    )
-    bundle = build_bundle(
-        Compiled((), ()),
-        chosen,
-        target=Target.RUNNER,
-        traits=ELASTICSEARCH,
-        settings=settings,
-        keeping=keeping,
-    )
+    bundle, keeping = configured(text, folder, features=features)
     found = {one.id: one.body for one in bundle.artifacts if one.id.startswith("sigmawatch-archive")}
     return {name: body["_meta"]["archive"] for name, body in found.items()}, keeping
 

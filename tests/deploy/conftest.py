@@ -25,13 +25,8 @@ def elastic(elasticsearch: Any) -> Iterator[Target]:
         yield one
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("opensearch", marks=pytest.mark.engine),
-        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
-    ]
-)
-def either(request: pytest.FixtureRequest) -> Iterator[Target]:
+@pytest.fixture
+def either(each_engine: Any) -> Iterator[Target]:
     """Each of the two engines, cleaned."""
-    with cleaned(request.getfixturevalue(request.param).url) as one:
+    with cleaned(each_engine.url) as one:
         yield one

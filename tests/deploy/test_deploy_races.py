@@ -98,17 +98,27 @@ def normal(artifact: Artifact) -> Any:
 @contextmanager
 def meddling(url: str, act: Callable[[], object], when: Callable[[str], bool]) -> Iterator[Cluster]:
     """Yield a cluster whose requests let somebody act, once, before the one that `when` names is passed on."""
-    with FaultProxy(url) as proxy, connect(ConnectionSettings(proxy.url)) as through:
-        acted: list[int] = []
-
-        def on_request(number: int) -> None:
-            if not acted and when(proxy.seen[-1]):
-                acted.append(number)
-                act()
-
-        proxy.on_request = on_request
+    with (
+        FaultProxy(url) as proxy,
+        connect(ConnectionSettings(proxy.url)) as through,
+        _acting(proxy, act, when),
+    ):
         yield through
-        assert acted, "nobody came to act"
+
+
+@contextmanager
+def _acting(proxy: FaultProxy, act: Callable[[], object], when: Callable[[str], bool]) -> Iterator[None]:
+    """Let somebody act, once, before the request that `when` names is passed on."""
+    acted: list[int] = []
+
+    def on_request(number: int) -> None:
+        if not acted and when(proxy.seen[-1]):
+            acted.append(number)
+            act()
+
+    proxy.on_request = on_request
+    yield
+    assert acted, "nobody came to act"
 
 
 def deployed(through: Cluster, *artifacts: Artifact) -> ApplyResult:
@@ -387,18 +397,12 @@ def with_kibana(
     url: str, kibana: KibanaStandIn, act: Callable[[], object], when: Callable[[str], bool]
 ) -> Iterator[Cluster]:
     """Yield a real cluster with a Kibana of which the requests let somebody act, once."""
-    with FaultProxy(kibana.url) as proxy:
-        acted: list[int] = []
-
-        def on_request(number: int) -> None:
-            if not acted and when(proxy.seen[-1]):
-                acted.append(number)
-                act()
-
-        proxy.on_request = on_request
-        with connect(ConnectionSettings(url).with_kibana(proxy.url)) as through:
-            yield through
-        assert acted
+    with (
+        FaultProxy(kibana.url) as proxy,
+        connect(ConnectionSettings(url).with_kibana(proxy.url)) as through,
+        _acting(proxy, act, when),
+    ):
+        yield through
 
 
 def at(*artifacts: Artifact) -> list[Artifact]:

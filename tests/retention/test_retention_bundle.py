@@ -7,53 +7,12 @@ from typing import Any
 
 import pytest
 
-from sigmawatch.bundle import build_bundle
-from sigmawatch.cluster import Features
-from sigmawatch.compile.context import Compiled
-from sigmawatch.config import dataset_settings, load_configuration
-from sigmawatch.datasets import load_datasets
-from sigmawatch.datasets.templates import ELASTICSEARCH
+from retention.configured import configured
 from sigmawatch.errors import ContentError
-from sigmawatch.pack.layout import builtin_pack
-from sigmawatch.render.target import Target
-from sigmawatch.retention import RetentionTuning, kept
-
-ILM = Features(
-    has_watcher=False,
-    has_data_streams=True,
-    has_ilm=True,
-    has_alerting=False,
-    flattened_type="flattened",
-    has_wildcard=True,
-    has_constant_keyword=True,
-    has_match_only_text=True,
-    has_scaled_float=True,
-    reasons={"ism": "no"},
-)
 
 
 def bodies(text: str, folder: Path, environment: str = "") -> dict[tuple[str, str], Any]:
-    path = folder / "sigmawatch.yml"
-    path.write_text(text)
-    configuration = load_configuration(path)
-    site = configuration.environment(environment) if environment else configuration.everywhere
-    pack = builtin_pack()
-    datasets = [one for one in load_datasets(pack.ingest_pipelines) if one.name in {"auth.sshd", "web.nginx"}]
-    settings = dataset_settings(site.datasets, datasets)
-    keeping = kept(
-        [(one.name, one.template_id, one.index_pattern) for one in datasets],
-        site=site.retention,
-        tunings={name: one.retention or RetentionTuning() for name, one in settings.items()},
-        features=ILM,
-    )
-    bundle = build_bundle(
-        Compiled((), ()),
-        datasets,
-        target=Target.RUNNER,
-        traits=ELASTICSEARCH,
-        settings=settings,
-        keeping=keeping,
-    )
+    bundle, _ = configured(text, folder, environment=environment)
     made = [artifact.key for artifact in bundle.artifacts]
     for artifact in bundle.artifacts:
         if artifact.kind == "ilm_attachment":

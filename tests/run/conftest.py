@@ -18,13 +18,8 @@ def bench(opensearch: Any) -> Iterator[Bench]:
         yield one
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("opensearch", marks=pytest.mark.engine),
-        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
-    ]
-)
-def either(request: pytest.FixtureRequest) -> Iterator[Bench]:
+@pytest.fixture
+def either(each_engine: Any) -> Iterator[Bench]:
     """Each of the two engines, prepared for the runner."""
-    with bench_at(request.getfixturevalue(request.param).url) as one:
+    with bench_at(each_engine.url) as one:
         yield one

@@ -165,13 +165,9 @@ class Entry:
     @property
     def index(self) -> str:
         """The index that is copied."""
-        return (
-            self.source.index
-            if self.source is not None
-            else self.copy.source
-            if self.copy is not None
-            else ""
-        )
+        if self.source is not None:
+            return self.source.index
+        return self.copy.source if self.copy is not None else ""
 
     @property
     def stream(self) -> str:
