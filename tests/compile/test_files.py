@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sqlite3
 import subprocess
@@ -182,10 +183,13 @@ def test_a_process_that_dies_costs_nothing_but_time(pack: Path, monkeypatch: pyt
 
 def test_an_error_here_leaves_no_process_behind(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = os.getpid()
+    failing = multiprocessing.Event()
 
     def unforeseen(self: Any, unit: Any) -> Any:
         if os.getpid() == parent:
+            failing.set()
             raise ZeroDivisionError
+        assert failing.wait(60)  # else the children may leave no unit for the parent
         return {"much": "x" * 1_000_000}  # more than a pipe holds
 
     monkeypatch.setattr(workers._UnitCompiler, "compile", unforeseen)

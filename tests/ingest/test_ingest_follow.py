@@ -6,7 +6,7 @@ import gzip
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +164,31 @@ def test_rotation_by_copying_and_emptying_loses_nothing_of_what_is_in_the_copy(
     following.write(log, 200)
     following.start(log)
     until(lambda: len(following.ports()) == following.written + 200)
+
+
+def _copied(log: Path, old: Path) -> None:
+    shutil.copy2(log, old)
+    log.write_bytes(b"")
+
+
+@pytest.mark.parametrize("rotate", [_copied, Path.rename])
+def test_what_is_rotated_before_its_first_answer_came_is_read_after_a_restart(
+    following: Following, deployed: str, tmp_path: Path, rotate: Callable[[Path, Path], object]
+) -> None:
+    log = tmp_path / "flow.log"
+    following.write(log, 20)
+    with FaultProxy(deployed) as proxy:
+        proxy.reset(lambda number: Fault.CUT_AFTER if "_bulk" in proxy.seen[number - 1] else None)
+        following.through = proxy.url
+        following.start(log)
+        until(lambda: any("_bulk" in seen for seen in proxy.seen))
+        following.stop(signal.SIGKILL)
+        proxy.reset()
+        following.write(log, 10)  # which only the rotated file has
+        rotate(log, tmp_path / "flow.log.1")
+        following.write(log, 7)
+        following.start(log)
+        following.has_all()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

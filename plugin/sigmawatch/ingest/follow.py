@@ -3,7 +3,8 @@
 In each round every file is read from where the cluster has it up to its last whole line, and when the cluster has
 answered for all of that, the new places are recorded. What was sent before a crash and not recorded is sent again and
 has the same ids. Of a log that was rotated, the old file is read to its end under whatever name it has now; also after
-a restart, when it may be packed, and when there were several rotations meanwhile.
+a restart, when it may be packed, and when there were several rotations meanwhile. A file is recorded before anything of
+it is sent, so that it is found again even if it is rotated while the first answer never came.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class Follower:
     def round(self) -> int:
         """Send what is new; return how many bytes that is. Raises UsageError, ClusterError."""
         sent = 0
+        known = len(self.record.generations)
         for path in self._paths():
             try:
                 with path.open("rb") as file:
@@ -91,6 +93,11 @@ class Follower:
             except OSError as error:
                 if not isinstance(error, FileNotFoundError):
                     self._tell(str(path), f"{path} cannot be read: {error.strerror}")
+        if met := self.record.generations[known:]:
+            for one in met:
+                if (opened := self._open.get(id(one))) is not None:
+                    one.remember(opened)
+            self.record.save()
         for one in list(self.record.generations):
             if not one.ended and id(one) not in self._open:
                 self._find_again(one, Path(one.path))
