@@ -141,11 +141,11 @@ def test_a_run_that_is_killed_at_any_request_is_completed_by_the_next(bench: Ben
         def kill(request: int, at: int = at, process: Any = process) -> None:
             if request == at:
                 os.kill(process.pid, signal.SIGKILL)
-                process.wait(timeout=30)
+                process.wait(timeout=180)
 
         bench.proxy.reset()
         bench.proxy.on_request = kill
-        lived = process.communicate(timeout=60)[0] == "done\n"
+        lived = process.communicate(timeout=180)[0] == "done\n"
         bench.proxy.on_request = lambda request: None
         killed += not lived
         bench.check_truth()

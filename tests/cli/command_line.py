@@ -88,12 +88,12 @@ def interrupted(process: subprocess.Popen[str], number: signal.Signals = signal.
     """Send a signal to a running command and wait for its end."""
     assert process.poll() is None, "it ended before it could be interrupted"
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert "Traceback" not in err, err
     return Ran(process.returncode, out, err)
 
 
-def until(condition: Callable[[], Any], *, seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], *, seconds: float = 180) -> Any:
     """Return what a condition gives as soon as it gives something."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

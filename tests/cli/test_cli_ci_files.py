@@ -172,7 +172,7 @@ def test_findings_are_in_the_forms_that_code_hosts_show(tmp_path: Path) -> None:
             env=environment(),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert ran.returncode == 2

@@ -44,7 +44,7 @@ def children(pid: int) -> list[Any]:
 def test_without_an_address_an_engine_is_started_for_the_tests_and_stopped(tests: Path) -> None:
     process = started("test", tests)
     nodes = until(lambda: children(process.pid))
-    out, err = process.communicate(timeout=90)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
     assert "1 passed, 0 failed" in out
     assert "s to start the engine" in err

@@ -102,7 +102,7 @@ def test_a_deployer_that_is_killed_leaves_what_it_was_doing(
         def kill(number: int) -> None:
             if proxy.seen[-1].startswith("PUT /_component_template/") and deployer.poll() is None:
                 deployer.send_signal(signal.SIGKILL)
-                deployer.wait(timeout=30)
+                deployer.wait(timeout=180)
 
         proxy.on_request = kill
         deployer.communicate(timeout=300)

@@ -159,7 +159,7 @@ def on_a_terminal(arguments: list[str], **env: str) -> str:
     except OSError:  # Linux: the other side is closed
         pass
     os.close(primary)
-    process.wait(timeout=30)
+    process.wait(timeout=180)
     return said.decode()
 
 

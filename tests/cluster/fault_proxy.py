@@ -85,7 +85,7 @@ class FaultProxy:
                     self._send(*_GATEWAY[fault])
 
             def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-                connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+                connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=180)
                 try:
                     headers = {
                         name: value for name, value in self.headers.items() if name.lower() not in _HOP

@@ -189,7 +189,7 @@ def test_an_error_here_leaves_no_process_behind(pack: Path, monkeypatch: pytest.
         if os.getpid() == parent:
             failing.set()
             raise ZeroDivisionError
-        assert failing.wait(60)  # else the children may leave no unit for the parent
+        assert failing.wait(180)  # else the children may leave no unit for the parent
         return {"much": "x" * 1_000_000}  # more than a pipe holds
 
     monkeypatch.setattr(workers._UnitCompiler, "compile", unforeseen)
@@ -216,7 +216,7 @@ def test_processes_end_when_their_parent_is_killed(pack: Path, tmp_path: Path) -
         "compile_files(sorted(Path(sys.argv[1]).rglob('*.yml')), CompileContext(), processes=4)\n"
     )
     # Whoever is left holds the pipe open: reading it to its end takes until all are gone.
-    ran = subprocess.run([sys.executable, "-c", code, pack], stdout=subprocess.PIPE, timeout=60, check=False)
+    ran = subprocess.run([sys.executable, "-c", code, pack], stdout=subprocess.PIPE, timeout=180, check=False)
     assert ran.returncode == -9
 
 

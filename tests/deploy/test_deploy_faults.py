@@ -200,7 +200,7 @@ class Deployer:
         with suppress(BrokenPipeError):
             self.process.stdin.close()
         self.process.stdout.close()
-        self.process.wait(timeout=60)
+        self.process.wait(timeout=180)
 
 
 @pytest.mark.parametrize("delivered", [False, True], ids=["before the request", "after the request"])
@@ -217,7 +217,7 @@ def test_a_deployer_that_is_killed_at_any_request_is_followed_by_one_that_comple
         def kill(request: int, at: int = at, deployer: Deployer = deployer) -> None:
             if request == at and not delivered:
                 os.kill(deployer.process.pid, signal.SIGKILL)
-                deployer.process.wait(timeout=30)
+                deployer.process.wait(timeout=180)
             if request == at + 1 and delivered:
                 os.kill(deployer.process.pid, signal.SIGKILL)
 

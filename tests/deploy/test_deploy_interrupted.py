@@ -99,7 +99,7 @@ def test_a_killed_deploy_is_completed_by_the_next(target: Target, before: tuple[
     killed = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}\n{KILLED}", target.cluster.url, "2"],
         capture_output=True,
-        timeout=60,
+        timeout=180,
     )
     assert killed.returncode == -9, killed.stderr.decode()
     assert {entry.pending != "" for entry in read_registry(target.cluster).values()} == {True}

@@ -155,7 +155,7 @@ def test_a_killed_deploy_is_taken_back_or_completed(target: Target) -> None:
     paths = [str(Path(__file__).parent), *sys.path]
     script = f"import sys; sys.path[:0] = {paths!r}\n{KILLED}"
     command = [sys.executable, "-c", script, target.cluster.url]
-    assert subprocess.run(command, capture_output=True, timeout=60).returncode == -9
+    assert subprocess.run(command, capture_output=True, timeout=180).returncode == -9
     assert told(target)[0] == (2, "begun", None)
     status = read_status(target.cluster, pack="p")
     assert [one.condition for one in status.packs[0].findings] == [Condition.UNFINISHED]

@@ -30,7 +30,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     environment = {**os.environ, "SIGMAWATCH_STATE": str(state), "COLUMNS": "200"}
     yield environment
     stop = [str(ROOT / ".venv/run/bin/sigmawatch"), "engine", "stop", "--all"]
-    subprocess.run(stop, env=environment, check=True, timeout=60)
+    subprocess.run(stop, env=environment, check=True, timeout=180)
 
 
 def demo(environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:

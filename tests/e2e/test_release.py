@@ -25,7 +25,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("ssh-keygen") is None:
         pytest.skip("signing is not tested here: there is no ssh-keygen")
     path = tmp_path_factory.mktemp("key") / "release"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True, timeout=60)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True, timeout=180)
     return path
 
 
@@ -68,9 +68,9 @@ def test_a_second_build_gives_the_same_files_and_is_signed(made: Path, key: Path
     signers.write_text(f"maintainer {key.with_suffix('.pub').read_text()}", encoding="utf-8")
     command = ["ssh-keygen", "-Y", "verify", "-f", str(signers), "-I", "maintainer", "-n", "sigmawatch"]
     command += ["-s", str(again / "SHA256SUMS.sig")]
-    assert subprocess.run(command, input=sums, capture_output=True, timeout=60, check=False).returncode == 0
+    assert subprocess.run(command, input=sums, capture_output=True, timeout=180, check=False).returncode == 0
     other = sums.replace(b"sbom", b"sbon")
-    assert subprocess.run(command, input=other, capture_output=True, timeout=60, check=False).returncode != 0
+    assert subprocess.run(command, input=other, capture_output=True, timeout=180, check=False).returncode != 0
 
 
 def test_a_folder_that_holds_something_is_refused(made: Path) -> None:

@@ -60,7 +60,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     found = {**os.environ, "SIGMAWATCH_STATE": str(state), "PATH": path, "COLUMNS": "200", "TZ": "UTC"}
     yield found
-    subprocess.run(["sigmawatch", "engine", "stop", "--all"], env=found, check=True, timeout=60)
+    subprocess.run(["sigmawatch", "engine", "stop", "--all"], env=found, check=True, timeout=180)
 
 
 def test_the_walk_through_says_what_happens(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -131,10 +131,10 @@ def test_two_processes_fetch_once(tmp_path):
         environment = os.environ | {REPOSITORY_VARIABLE: served.url}
         command = [sys.executable, "-c", INSTALL, str(tmp_path)]
         first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        assert served.halfway.wait(30)
+        assert served.halfway.wait(180)
         second = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         served.released.set()  # cut off: the first one tries again, the second one waits for it
-        answers = {process.communicate(timeout=30)[0].strip() for process in (first, second)}
+        answers = {process.communicate(timeout=180)[0].strip() for process in (first, second)}
         assert answers == {str(tmp_path / DISTRIBUTION.home_name)}
         assert served.requests == 2
     check_home(tmp_path / DISTRIBUTION.home_name)
@@ -144,7 +144,7 @@ def test_a_fetch_that_was_killed_leaves_nothing_that_matters(tmp_path, monkeypat
     with repository("hanging") as served:
         environment = os.environ | {REPOSITORY_VARIABLE: served.url}
         killed = subprocess.Popen([sys.executable, "-c", INSTALL, str(tmp_path)], env=environment)
-        assert served.halfway.wait(30)
+        assert served.halfway.wait(180)
         killed.kill()
         killed.wait()
         monkeypatch.setenv(REPOSITORY_VARIABLE, served.url)
@@ -175,7 +175,7 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_written(tmp_path, li
         done = subprocess.run(
             [sys.executable, "-c", limited, str(tmp_path)],
             env=os.environ | {REPOSITORY_VARIABLE: served.url, "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True, text=True, timeout=30, check=False,
+            capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.startswith("the disk is full: ")

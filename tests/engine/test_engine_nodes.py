@@ -51,7 +51,7 @@ def request(method: str, url: str, body: object = None) -> dict:
         return pool.request(method, url, json=body).json()
 
 
-def eventually(condition, seconds: float = 20.0):
+def eventually(condition, seconds: float = 180.0):
     """Return what `condition` returns once that is true; the wait is for an event that nothing announces."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
@@ -78,7 +78,7 @@ def command_line(*arguments: str, **options) -> subprocess.Popen:
 
 
 def output(process: subprocess.Popen, code: int = 0) -> str:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == code, err
     return out if code == 0 else err
 
@@ -272,7 +272,7 @@ def test_an_ordinary_user_can_do_it_as_well(tmp_path_factory):
             "print(json.dumps([os.geteuid(), node.url, node.pid, engine.stop(), node.work_dir.exists()]))"
         )
         done = subprocess.run(
-            [python, "-c", code], env={**environment, "HOME": str(home)}, cwd="/", timeout=60,
+            [python, "-c", code], env={**environment, "HOME": str(home)}, cwd="/", timeout=180,
             capture_output=True, text=True, check=False, **options,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -277,7 +277,7 @@ def test_standard_input_is_read_as_any_file(deployed: str) -> None:
         input=gzip.compress(BODY.encode()),
         capture_output=True,
         env=environment(),
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, done.stderr

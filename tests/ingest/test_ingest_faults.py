@@ -151,7 +151,7 @@ def test_what_was_killed_in_the_middle_is_completed_by_the_same_command(
 
     proxy.on_request = on_request
     process = started(*arguments(proxy.url, namespace, "--parallel", "2", log))
-    _out, err = process.communicate(timeout=60)
+    _out, err = process.communicate(timeout=180)
     assert third, "it ended before it could be killed"
     assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[number], err
     assert "Traceback" not in err

@@ -47,7 +47,7 @@ class Following:
     def stop(self, number: signal.Signals = signal.SIGINT) -> str:
         assert self.process is not None
         self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=180)
         assert "Traceback" not in err, err
         self.process = None
         return out + err

@@ -45,7 +45,7 @@ def start(url: str, *options: str) -> Iterator[subprocess.Popen[str]]:
 
 def run(url: str, *options: str) -> tuple[int, str, str]:
     with start(url, *options) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
     assert "Traceback" not in err
     return process.returncode, out, err
 
@@ -158,7 +158,7 @@ def test_a_signal_ends_it_cleanly(bench: Bench, number: signal.Signals) -> None:
         assert f"Running 1 detection in {bench.url}" in stream(process.stderr).readline()
         assert "1 evaluated, 0 new alerts" in stream(process.stderr).readline()
         process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=180)
     assert process.returncode == 0
     assert err == "Stopped.\n"
 
@@ -172,7 +172,7 @@ def test_a_problem_that_lasts_is_told_once_and_its_end_too(bench: Bench) -> None
             assert last, "it ended"
             assert "evaluated" in last
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=180)
     assert process.returncode == 0
     assert "no_such_query" in lines[2]
     assert all("1 problems as before" in line for line in lines[3:])

@@ -247,7 +247,7 @@ def test_an_interrupted_command_cleans_up_and_says_so(
 
     with HttpStandIn(reply=reply) as proxy:
         process = started("test", files, "--url", proxy.url)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=180)
     assert ended
     assert (process.returncode, out) == (code, "")
     assert "Traceback" not in err
