@@ -48,6 +48,8 @@ _MAPPING_KEYS = frozenset(
     }
 )  # fmt: skip
 
+_IF_THERE = "if_there"
+
 Condition = Mapping[str, "tuple[str, ...] | bool"]
 """Raw value -> the texts it may be (`Create*`: how they begin), or whether it must be there; all must hold."""
 
@@ -76,6 +78,8 @@ class FieldMapping:
     """For `bits`: what each bit is called."""
     required: bool = False
     """Whether a line without a usable value is refused as a whole: it is none of this format."""
+    if_there: bool = False
+    """Whether it is refused only for an unusable value, not where there is none: a format may lack it."""
     differs_from: str = ""
     """Set only when this raw value is another."""
     unless: str = ""
@@ -245,7 +249,8 @@ def _mapping(raw: str, entry: Reader) -> FieldMapping:
         table=table,
         otherwise=otherwise,
         bits=bits,
-        required=entry.flag("required"),
+        required=entry.data.get("required") == _IF_THERE or entry.flag("required"),
+        if_there=entry.data.get("required") == _IF_THERE,
         differs_from=entry.text("differs_from", default=""),
         unless=entry.text("unless", default=""),
         if_absent=entry.flag("if_absent"),

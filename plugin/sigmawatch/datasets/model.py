@@ -141,8 +141,11 @@ class Description:
         """For each kind of JSON object that is one of its events, the groups of keys of which it has one each."""
         from sigmawatch.datasets.parsers import steps_of
         from sigmawatch.datasets.parsers.json import Json
+        from sigmawatch.datasets.parsers.members import Members
 
-        return tuple(step.required for step in steps_of(self.parsers) if isinstance(step, Json))
+        steps = steps_of(self.parsers)
+        named = [step.spelled for step in steps if isinstance(step, Members)]
+        return (*(step.required for step in steps if isinstance(step, Json)), *named)
 
     @property
     def is_json(self) -> bool:

@@ -651,7 +651,8 @@ def write_mapping(script: Script, mapping: FieldMapping, number: int | str) -> s
         condition += f" && {script.slot(TIME_SLOT)} == null"
     if mapping.when:
         condition = f"{mapping_condition(script, mapping.when)} && {condition}"
-    missing = f" else {{ {_complaint(script, mapping, 'missing')} }}" if mapping.required else ""
+    needed = mapping.required and not mapping.if_there
+    missing = f" else {{ {_complaint(script, mapping, 'missing')} }}" if needed else ""
     return f"  if ({condition}) {{ {call} }}{missing}\n"
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
 
-__all__ = ["BLANKS", "FORMAT_FIELD", "Choice", "Columns", "read"]
+__all__ = ["BLANKS", "FORMAT_FIELD", "Choice", "Columns", "column_names", "read"]
 
 FORMAT_FIELD = "_format"
 """Input field with the declared order of the columns of a document's line; the pipeline reads and removes it."""
@@ -49,7 +49,8 @@ _SEPARATOR_NAMES = {"blank": " ", "tab": "\t", "comma": ",", "semicolon": ";", "
 _QUOTES = {"backslash": "\\", "doubled": '"', "plain": ""}
 
 
-def _names(text: str) -> tuple[str, ...]:
+def column_names(text: str) -> tuple[str, ...]:
+    """Return the names of columns in a text, as they are looked up: `Src_Addr` and `src-addr` are one."""
     return tuple(name.lower().replace("_", "-") for name in _SEPARATORS.split(text) if name)
 
 
@@ -115,7 +116,7 @@ class Columns(Plain):
         text = line.removeprefix("\ufeff").strip(BLANKS)
         if self.directive and text.startswith("#"):
             return text.removeprefix(self.directive).strip() if text.startswith(self.directive) else ""
-        names = _names(text)
+        names = column_names(text)
         columns = set(self.raw_values)
         known = sum(name in columns for name in names)
         # As the Painless function `isHeader` has it.
@@ -128,7 +129,7 @@ class Columns(Plain):
         formats = {len(order): list(order) for order in self.formats}
         declared = options.get("format")
         if declared is not None:
-            order = _names(declared if isinstance(declared, str) else " ".join(map(str, declared)))
+            order = column_names(declared if isinstance(declared, str) else " ".join(map(str, declared)))
             if len(order) < 2 or len(set(order)) != len(order):
                 raise UsageError(
                     "the option `format` must name two columns or more, each once",
@@ -253,7 +254,7 @@ def read(reader: Reader) -> Columns:
             "tail", "short", "by",
         }
     )  # fmt: skip
-    formats = tuple(_names(text) for text in reader.texts("formats"))
+    formats = tuple(column_names(text) for text in reader.texts("formats"))
     counts = [len(order) for order in formats]
     if len(set(counts)) != len(counts) or any(len(set(order)) != len(order) for order in formats):
         reader.at("formats").problem(
@@ -265,7 +266,7 @@ def read(reader: Reader) -> Columns:
         rest=reader.text("rest", default=""),
         null_values=reader.texts("null_values"),
         header=reader.flag("header"),
-        known=tuple(name for text in reader.texts("known") for name in _names(text)),
+        known=tuple(name for text in reader.texts("known") for name in column_names(text)),
         directive=reader.text("directive", default=""),
         separator=_SEPARATOR_NAMES[_one_of(reader, "separator", _SEPARATOR_NAMES) or "blank"],
         quotes=_QUOTES.get(_one_of(reader, "quotes", _QUOTES)),
@@ -305,9 +306,11 @@ def _read_choices(reader: Reader) -> tuple[Choice, ...]:
         otherwise = entry.get("otherwise")
         found.append(
             Choice(
-                column=next(iter(_names(entry.text("column"))), ""),
-                then={value: _names(member.as_text()) for value, member in then.items()} if then else {},
-                otherwise=None if otherwise is None else _names(otherwise.as_text()),
+                column=next(iter(column_names(entry.text("column"))), ""),
+                then={value: column_names(member.as_text()) for value, member in then.items()}
+                if then
+                else {},
+                otherwise=None if otherwise is None else column_names(otherwise.as_text()),
             )
         )
     return tuple(found)
