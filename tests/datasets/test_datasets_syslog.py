@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,7 +37,13 @@ CISCO = {
     f"<166>Mar 01 2026 10:00:00: {ASA}": {"priority": "166", "time": "Mar 01 2026 10:00:00"},
     f"<166>Mar  1 10:00:00 fw1 {ASA}": {"priority": "166", "time": "Mar  1 10:00:00", "host": "fw1"},
     f"<166>:Mar 01 10:00:00.123 UTC: {ASA}": {"priority": "166", "time": "Mar 01 10:00:00.123 UTC"},
-    f"<166>:Mar 01 10:00:00 CEST: {ASA}": {"priority": "166", "time": "Mar 01 10:00:00"},
+    f"<166>:Mar 01 10:00:00 CEST: {ASA}": {"priority": "166", "time": "Mar 01 10:00:00 CEST"},
+    f"<166>Mar 01 2026 10:00:00 CEST fw1 : {ASA}": {
+        "priority": "166", "time": "Mar 01 2026 10:00:00 CEST", "host": "fw1",
+    },
+    # A name that is one of a zone, too.
+    f"Mar  1 10:00:00 MSK : {ASA}": {"time": "Mar  1 10:00:00", "host": "MSK"},
+    f"Mar  1 10:00:00 MSK {ASA}": {"time": "Mar  1 10:00:00", "host": "MSK"},
     f"<166>2026-03-01T10:00:00Z fw1 : {ASA}": {"priority": "166", "time": "2026-03-01T10:00:00Z", "host": "fw1"},
     f"<166>2026-03-01T10:00:00Z: {ASA}": {"priority": "166", "time": "2026-03-01T10:00:00Z"},
     f"<166>1 2026-03-01T10:00:00Z fw1 - - - - : {ASA}": {
@@ -61,6 +68,40 @@ CISCO = {
 def test_headers_of_cisco_devices(server: Server) -> None:
     given = parts(server, "ciscoSyslog", list(CISCO))
     assert dict(zip(CISCO, given, strict=True)) == {line: {**TAG, **more} for line, more in CISCO.items()}
+
+
+@pytest.mark.parametrize(
+    ("stamp", "zone", "moment"),
+    [
+        ("Mar 01 2026 10:00:00", "UTC", "2026-03-01T10:00:00Z"),
+        ("Mar 01 2026 10:00:00", "Europe/Berlin", "2026-03-01T09:00:00Z"),
+        ("Mar 01 2026 10:00:00 UTC", "Europe/Berlin", "2026-03-01T10:00:00Z"),
+        # What one zone only is called says all, wherever the collector is.
+        ("Mar 01 2026 10:00:00 CET", "UTC", "2026-03-01T09:00:00Z"),
+        ("Mar 01 2026 10:00:00.5 CEST", "America/New_York", "2026-03-01T08:00:00.5Z"),
+        ("Mar 01 2026 10:00:00 AKST", "UTC", "2026-03-01T19:00:00Z"),
+        # Several have the name: the declared zone tells, or else nothing does.
+        ("Mar 01 2026 10:00:00 CST", "UTC", None),
+        ("Mar 01 2026 10:00:00 CST", "America/Chicago", "2026-03-01T16:00:00Z"),
+        ("Mar 01 2026 10:00:00 CST", "Asia/Shanghai", "2026-03-01T02:00:00Z"),
+        ("Mar 01 2026 10:00:00 CST", "Europe/Berlin", None),
+        ("Mar 01 2026 10:00:00 EST", "Australia/Brisbane", "2026-03-01T00:00:00Z"),
+        ("Jul 01 2026 10:00:00 BST", "Europe/London", "2026-07-01T09:00:00Z"),
+        ("Mar 01 2026 10:00:00 IST", "Asia/Kolkata", "2026-03-01T04:30:00Z"),
+        # The hour that clocks show twice.
+        ("Nov 01 2026 01:30:00 CDT", "America/Chicago", "2026-11-01T06:30:00Z"),
+        ("Nov 01 2026 01:30:00 CST", "America/Chicago", "2026-11-01T07:30:00Z"),
+        # A name that somebody made up.
+        ("Mar 01 2026 10:00:00 HERE", "UTC", None),
+        ("Mar 01 2026 10:00:00 HERE", "Europe/Berlin", "2026-03-01T09:00:00Z"),
+        ("Mar 41 2026 10:00:00 CET", "UTC", None),
+    ],
+)  # fmt: skip
+def test_names_of_time_zones(server: Server, stamp: str, zone: str, moment: str | None) -> None:
+    main = "ctx.put('out', syslogMs((String)ctx.get('in'), (long)1800000000000L, (String)ctx.get('zone')));"
+    (found,) = server.run(Script().text(main), [{"in": stamp, "zone": zone}])
+    expected = -1 if moment is None else int(datetime.fromisoformat(moment).timestamp() * 1000)
+    assert found["out"] == expected
 
 
 def test_tags_of_cisco_devices(server: Server) -> None:
