@@ -118,7 +118,8 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def _compile(options: argparse.Namespace, scratch: Path) -> tuple[Measured, Measured]:
     """Measure our command: with nothing from before, and once more."""
-    first, again = [], []
+    first: list[Run] = []
+    again: list[Run] = []
     rules = 0
     command: list[str | Path] = [BIN / "sigmawatch", "compile", options.folder, "--format", "watch"]
     for number in range(options.runs):

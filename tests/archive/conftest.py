@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from archived_streams import Streams, streams_at
+
+from archive.archived_streams import Streams, streams_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

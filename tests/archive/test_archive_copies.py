@@ -7,7 +7,8 @@ import threading
 from typing import Any
 
 import pytest
-from archived_streams import (
+
+from archive.archived_streams import (
     DATASET,
     EVENTS,
     FAILED,
@@ -20,7 +21,6 @@ from archived_streams import (
     document,
     now,
 )
-
 from cluster.fault_proxy import FaultProxy
 from sigmawatch.archive.archiver import archive
 from sigmawatch.archive.copying import CopyFailed, copy_index

@@ -8,12 +8,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from archived_streams import TOTAL, Streams, connected, now
 
+from archive.archived_streams import TOTAL, Streams, connected, now
 from cluster.fault_proxy import Fault, FaultProxy
 from sigmawatch.archive.archiver import archive
 from sigmawatch.cluster import Cluster, ConnectionSettings
@@ -119,7 +118,7 @@ def test_a_run_of_which_a_request_is_spoiled_is_completed_by_the_next(
 
 KILLED = """
 import sys
-from archived_streams import connected, now
+from archive.archived_streams import connected, now
 from sigmawatch.archive.archiver import archive
 
 archive(connected(sys.argv[1]), now())
@@ -128,8 +127,7 @@ print("done", flush=True)
 
 
 def test_a_run_that_is_killed_at_any_request_is_completed_by_the_next(bench: Bench) -> None:
-    paths = [str(Path(__file__).parent), *sys.path]
-    script = f"import sys; sys.path[:0] = {paths!r}\n{KILLED}"
+    script = f"import sys; sys.path[:0] = {sys.path!r}\n{KILLED}"
     at, killed = 2, 0
     while True:
         at += max(2, STRIDE)

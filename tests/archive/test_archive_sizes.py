@@ -16,7 +16,15 @@ BENCH = ROOT / "scripts" / "benches" / "sizes.py"
 
 @pytest.mark.engine
 def test_an_event_is_measured_in_every_form() -> None:
-    command = [sys.executable, BENCH, "--dataset", "auth.sshd", "--documents", "1000", "--json"]
+    command: list[str | Path] = [
+        sys.executable,
+        BENCH,
+        "--dataset",
+        "auth.sshd",
+        "--documents",
+        "1000",
+        "--json",
+    ]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     one = json.loads(ran.stdout)["datasets"]["auth.sshd"]
@@ -34,7 +42,7 @@ def test_the_page_has_the_figures_that_were_measured() -> None:
 
 
 def test_an_unknown_dataset_is_told() -> None:
-    command = [sys.executable, BENCH, "--dataset", "flow.aws_vcp"]
+    command: list[str | Path] = [sys.executable, BENCH, "--dataset", "flow.aws_vcp"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     assert "there is no dataset flow.aws_vcp" in ran.stderr

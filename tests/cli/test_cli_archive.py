@@ -24,7 +24,7 @@ LINE = "Mar  1 10:00:0{n} web1 sshd[1]: Failed password for root from 203.0.113.
 @pytest.mark.engine
 def test_what_a_configuration_wants_archived_is_archived_by_cron(cluster_url: str, tmp_path: Path) -> None:
     config = write(tmp_path / "sigmawatch.yml", CONFIG.replace("URL", cluster_url))
-    prod = ["--config", config, "--env", "prod"]
+    prod: list[str | Path] = ["--config", config, "--env", "prod"]
     nothing = sigmawatch("archive", *prod)
     assert (nothing.code, nothing.out) == (0, "Nothing to do.\n")
     planned = sigmawatch("plan", *prod)

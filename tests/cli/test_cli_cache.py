@@ -26,7 +26,16 @@ def rules(tmp_path: Path) -> Path:
 
 
 def _compile(rules: Path, output: Path, cache: Path, *options: str) -> Ran:
-    command = ("compile", rules, "--format", "watch", "--output", output, "--keep-going", *options)
+    command: list[str | Path] = [
+        "compile",
+        rules,
+        "--format",
+        "watch",
+        "--output",
+        output,
+        "--keep-going",
+        *options,
+    ]
     return sigmawatch(*command, env={"SIGMAWATCH_CACHE": str(cache)})
 
 

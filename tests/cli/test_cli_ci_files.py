@@ -56,17 +56,18 @@ def bash(script: str, cwd: Path, variables: Mapping[str, str]) -> str:
 
 @pytest.mark.parametrize("path", GITHUB, ids=lambda path: path.name)
 def test_workflows_are_as_github_has_them_and_have_no_known_weakness(path: Path) -> None:
-    for command in (
+    commands: list[list[str | Path]] = [
         [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", path],
         [BIN / "zizmor", "--offline", "--no-progress", "--persona", "regular", path],
-    ):
+    ]
+    for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_jobs_are_as_gitlab_has_them() -> None:
     options = ["--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"]
-    command = [BIN / "check-jsonschema", *options, GITLAB]
+    command: list[str | Path] = [BIN / "check-jsonschema", *options, GITLAB]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -193,8 +193,8 @@ def test_a_pack_of_ones_own_lives_beside_the_built_in_one_and_uses_its_datasets(
 ) -> None:
     text = rule_text("event.action: reject", "category: network, service: connection", head="name: my_reject")
     write(tmp_path / "pack/rules/r.yml", text)
-    few = ["--config", only(tmp_path, "flow.aws_vpc", "auth.sshd"), "--url", cluster_url]
-    own = ["--pack", tmp_path / "pack"]
+    few: list[str | Path] = ["--config", only(tmp_path, "flow.aws_vpc", "auth.sshd"), "--url", cluster_url]
+    own: list[str | Path] = ["--pack", tmp_path / "pack"]
     for pack in ([], own, []):
         done = sigmawatch("deploy", "--yes", *few, *pack)
         assert done.code == 0, done.err

@@ -31,7 +31,7 @@ def test_an_environment_says_where_and_how_a_pack_is_deployed(cluster_url: str, 
     assert (hit["_id"], hit["_source"]["plan"]["namespace"]) == ("my_rule", "stage")
     assert hit["_source"]["plan"]["rule"]["severity"] == 99
 
-    named = ["--config", config, "--env", "stage"]
+    named: list[str | Path] = ["--config", config, "--env", "stage"]
     assert "all as deployed" in sigmawatch("status", *named).out
     (release,) = sigmawatch("releases", "list", "--format", "json", *named).json["releases"]
     assert (release["environment"], release["namespace"]) == ("stage", "stage")
@@ -51,7 +51,7 @@ def test_what_an_upgrade_of_the_pack_changes_under_tunings_is_told(cluster_url: 
     rules = "      tuned: {level: low}\n      quiet: {enabled: false}\n"
     text = f"environments:\n  prod:\n    url: {cluster_url}\n    target: runner\n    rules:\n{rules}"
     write(pack / "sigmawatch.yml", text)
-    options = ["--pack", pack, "--env", "prod"]
+    options: list[str | Path] = ["--pack", pack, "--env", "prod"]
     done = sigmawatch("deploy", *options, "--yes")
     assert done.code == 0, done.err
     assert "under its tuning" not in sigmawatch("plan", *options).out

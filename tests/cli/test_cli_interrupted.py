@@ -108,7 +108,7 @@ def test_an_interrupted_deploy_says_how_to_complete_it_and_the_next_does(
     number: signal.Signals, code: int, cluster_url: str, tmp_path: Path
 ) -> None:
     write(tmp_path / "soc/rules/r.yml", rule_text())
-    arguments = ["deploy", "--yes", "--pack", tmp_path / "soc", "--url"]
+    arguments: list[str | Path] = ["deploy", "--yes", "--pack", tmp_path / "soc", "--url"]
     running: list[Any] = []
 
     def interrupt(request: int) -> None:

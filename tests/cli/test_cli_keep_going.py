@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from cli.command_line import new_id, rule_text, sigmawatch, write
+from deploy.kibana_stand_in import KibanaStandIn
 from sigmawatch.cluster import ConnectionSettings, connect
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "deploy"))
-
-from kibana_stand_in import KibanaStandIn
 
 BROKEN = 10
 
@@ -48,7 +44,7 @@ def deployed(url: str) -> set[str]:
 def test_ten_broken_rules_of_three_thousand(cluster_url: str, tmp_path: Path) -> None:
     pack = tmp_path / "big"
     files = pack_of(pack, 3000)
-    options = ["--pack", pack, "--url", cluster_url, "--target", "runner"]
+    options: list[str | Path] = ["--pack", pack, "--url", cluster_url, "--target", "runner"]
     done = sigmawatch("deploy", "--yes", *options, timeout=300)
     assert done.code == 0, done.err
     everything = deployed(cluster_url)
@@ -92,7 +88,7 @@ def test_ten_broken_rules_of_three_thousand(cluster_url: str, tmp_path: Path) ->
 def test_a_saved_plan_leaves_out_what_it_left_out(cluster_url: str, tmp_path: Path) -> None:
     pack = tmp_path / "soc"
     files = pack_of(pack, 20)[:1]
-    options = ["--pack", pack, "--url", cluster_url, "--target", "runner"]
+    options: list[str | Path] = ["--pack", pack, "--url", cluster_url, "--target", "runner"]
     assert sigmawatch("deploy", "--yes", *options).code == 0
     breaks(files)
     saved = tmp_path / "plan.json"
@@ -142,7 +138,7 @@ def test_rules_go_to_kibana_and_what_it_cannot_express_is_refused_by_name(
             f"    kibana: {{url: '{kibana.url}', space: soc}}\n"
         )
         write(pack / "sigmawatch.yml", text)
-        options = ["--pack", pack, "--env", "prod"]
+        options: list[str | Path] = ["--pack", pack, "--env", "prod"]
         refused = sigmawatch("deploy", "--yes", *options)
         assert refused.code == 2
         assert f"{burst}:" in refused.err
@@ -167,7 +163,15 @@ def test_rules_go_to_kibana_and_what_it_cannot_express_is_refused_by_name(
             in sigmawatch("status", "--config", pack / "sigmawatch.yml", "--env", "prod").out
         )
 
-        named = ["--config", pack / "sigmawatch.yml", "--env", "prod", "--pack", "soc", "--yes"]
+        named: list[str | Path] = [
+            "--config",
+            pack / "sigmawatch.yml",
+            "--env",
+            "prod",
+            "--pack",
+            "soc",
+            "--yes",
+        ]
         assert sigmawatch("destroy", *named).code == 0
         assert (kibana.rules, kibana.objects) == ({}, {})
 

@@ -155,7 +155,7 @@ def test_destroy_leaves_nothing_of_ours_but_the_data_and_its_history(
     cluster_url: str, pack: Path, tmp_path: Path
 ) -> None:
     at = ["--url", cluster_url]
-    few = ["--config", only(tmp_path, "flow.aws_vpc", "auth.sshd")]
+    few: list[str | Path] = ["--config", only(tmp_path, "flow.aws_vpc", "auth.sshd")]
     untouched = contents(cluster_url)
     deployed(cluster_url, pack)
     built_in = sigmawatch("deploy", "--yes", *few, *at)

@@ -16,7 +16,7 @@ def test_a_rule_goes_from_test_over_shadow_to_live(cluster_url: str, tmp_path: P
     pack = tmp_path / "soc"
     write(pack / "rules/sure.yml", rule_text(head="name: sure"))
     write(pack / "rules/young.yml", rule_text(head="name: young\nsigmawatch: {stage: test}"))
-    options = ["--pack", pack, "--url", cluster_url, "--target", "runner"]
+    options: list[str | Path] = ["--pack", pack, "--url", cluster_url, "--target", "runner"]
 
     def live() -> dict[str, str]:
         with connect(ConnectionSettings(cluster_url)) as cluster:
@@ -65,7 +65,7 @@ def test_kibana_has_no_place_for_a_trial(tmp_path: Path) -> None:
 def test_a_plan_says_what_it_costs_and_what_history_says(cluster_url: str, tmp_path: Path) -> None:
     pack = tmp_path / "soc"
     write(pack / "rules/r.yml", rule_text("app.action: delete", head="name: deletes"))
-    options = ["--pack", pack, "--url", cluster_url, "--target", "runner"]
+    options: list[str | Path] = ["--pack", pack, "--url", cluster_url, "--target", "runner"]
     with connect(ConnectionSettings(cluster_url)) as cluster:
         fields = {"app": {"properties": {"action": {"type": "keyword"}}}, "@timestamp": {"type": "date"}}
         cluster.request("PUT", "/logs-history-test", {"mappings": {"properties": fields}}, ignore=(400,))

@@ -4,8 +4,8 @@ import socket
 from typing import Any
 
 import pytest
-from http_stand_in import INFO, Answer, HttpStandIn
 
+from cluster.http_stand_in import INFO, Answer, HttpStandIn
 from sigmawatch.cluster import BulkItem, Cluster, ConnectionSettings, ResponseError, bulk, connect, url_path
 from sigmawatch.cluster.retry import RetryPolicy, is_idempotent, retry_after_seconds
 from sigmawatch.errors import ClusterError

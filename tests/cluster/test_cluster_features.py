@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from http_stand_in import INFO, Answer, HttpStandIn, Seen
 
+from cluster.http_stand_in import INFO, Answer, HttpStandIn, Seen
 from sigmawatch.cluster import ConnectionSettings, Features, connect
 
 NOT_FOUND = Answer(400, {"error": "no handler found for uri [/x] and method [GET]"})

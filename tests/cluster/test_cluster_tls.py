@@ -7,8 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from http_stand_in import Answer, HttpStandIn
 
+from cluster.http_stand_in import Answer, HttpStandIn
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.errors import ClusterError, UsageError
 

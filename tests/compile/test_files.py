@@ -248,7 +248,7 @@ def test_the_second_time_nothing_is_compiled(
 def test_only_what_changed_is_compiled(pack: Path, cache: PlanCache, monkeypatch: pytest.MonkeyPatch) -> None:
     (pack / "c/again.yml").unlink()
     compile_files(_files(pack), CONTEXT, cache=cache)
-    compiled = []
+    compiled: list[str] = []
     compile_units = workers.compile_units
 
     def watched(units: Any, sources: Any, *args: Any, **options: Any) -> Any:
@@ -272,7 +272,10 @@ def _edit(name: str, old: str, new: str) -> Callable[[Path], None]:
 
 
 def _add(name: str, text: str) -> Callable[[Path], None]:
-    return lambda pack: (pack / name).write_text(text, encoding="utf-8") and None
+    def change(pack: Path) -> None:
+        (pack / name).write_text(text, encoding="utf-8")
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -343,7 +346,7 @@ def test_another_context_compiles_anew(pack: Path, cache: PlanCache, changed: di
 
 
 def test_all_of_a_context_is_part_of_the_key() -> None:
-    others = {
+    others: dict[str, Any] = {
         "bindings": (Binding("other.log", "logs-other.log-*", {}),),
         "datasets": {"other.log": {}},
         "overrides": {"size": "long"},

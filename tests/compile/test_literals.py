@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def _values(document: Document, field: str) -> list[Any]:
 
 def _has_text(value: Any, params: dict[str, Any]) -> bool:
     text = str(value) if params["cased"] else str(value).lower()
-    how = {
+    how: dict[str, Callable[[str, str], bool]] = {
         "equals": str.__eq__,
         "startswith": str.startswith,
         "endswith": str.endswith,
@@ -81,13 +82,13 @@ def _leaf(kind: str, options: Any, value: str) -> bool:
     told = options if isinstance(options, dict) else {"value": options}
     text = str(told["value"])
     flags = re.DOTALL | (re.IGNORECASE if told.get("case_insensitive") else 0)
-    pattern = {
+    patterns: dict[str, Callable[[str], str]] = {
         "term": re.escape,
         "prefix": lambda text: re.escape(text) + ".*",
         "wildcard": _of_wildcard,
         "regexp": str,
-    }[kind](text)
-    return re.fullmatch(pattern, value, flags) is not None
+    }
+    return re.fullmatch(patterns[kind](text), value, flags) is not None
 
 
 def _of_wildcard(text: str) -> str:
@@ -187,7 +188,10 @@ def _documents(draw: st.DrawFn, texts: list[str]) -> Document:
 def test_whatever_a_rule_matches_has_its_literals(data: st.DataObject) -> None:
     condition = data.draw(st.sampled_from(CONDITIONS))
     one, two = data.draw(_selections()), data.draw(_selections())
-    detection = {"one": one, **({"two": two} if "two" in condition or "them" in condition else {})}
+    detection: dict[str, Any] = {
+        "one": one,
+        **({"two": two} if "two" in condition or "them" in condition else {}),
+    }
     plan = _compiled(_rule(condition, **detection))
     for _ in range(8):
         document = data.draw(_documents(_said([one, two])))

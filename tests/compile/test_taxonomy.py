@@ -9,7 +9,6 @@ import sys
 from collections import defaultdict
 from itertools import combinations
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ import yaml
 from sigma.collection import SigmaCollection
 from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaConfigurationError
+from sigma.rule import SigmaDetectionItem, SigmaLogSource, SigmaRule
 from sigma.types import SigmaNull
 
 from sigmawatch.compile.fieldnames import (
@@ -32,33 +32,30 @@ from sigmawatch.ecs import ecs_type
 
 
 def names(**logsource: str) -> FieldNames:
-    asked = {"category": None, "product": None, "service": None} | logsource
-    return field_names(SimpleNamespace(**asked))  # type: ignore[arg-type]
+    return field_names(SigmaLogSource.from_dict(logsource))
 
 
-def applied(selection: dict[str, Any], times: int = 1, **logsource: str) -> Any:
+def applied(selection: dict[str, Any], logsource: dict[str, str], times: int = 1) -> Any:
     """Return the selection of a rule after the pipeline, as field -> values."""
-    rule = SigmaCollection.from_dicts(
-        [
-            {
-                "title": "Test",
-                "logsource": logsource,
-                "detection": {"selection": selection, "condition": "selection"},
-            }
-        ]
-    ).rules[0]
+    text: dict[str, Any] = {
+        "title": "Test",
+        "logsource": logsource,
+        "detection": {"selection": selection, "condition": "selection"},
+    }
+    rule = SigmaCollection.from_dicts([text]).rules[0]
     for _ in range(times):
         ecs_pipeline(integration_bindings()).apply(rule)
-    items = rule.detection.detections["selection"].detection_items  # type: ignore[union-attr]
+    assert isinstance(rule, SigmaRule)
     return {
         item.field: [None if isinstance(value, SigmaNull) else str(value) for value in item.value]
-        for item in items
-    }  # type: ignore[union-attr]
+        for item in rule.detection.detections["selection"].detection_items
+        if isinstance(item, SigmaDetectionItem)
+    }
 
 
 def correlation(*logsources: dict[str, str], **more: Any) -> SigmaCorrelationRule:
     """Return a correlation of one rule for each log source, after the pipeline."""
-    bases = [
+    bases: list[dict[str, Any]] = [
         {
             "title": "Base",
             "name": f"base{number}",
@@ -240,12 +237,11 @@ def test_the_pipeline_may_be_applied_twice() -> None:
         "userIdentity.type": "Root",
         "sourceIPAddress|cidr": "10.0.0.0/8",
     }
-    once = applied(selection, product="aws", service="cloudtrail")
-    assert once == applied(selection, times=2, product="aws", service="cloudtrail")
+    trail = {"product": "aws", "service": "cloudtrail"}
+    assert applied(selection, trail) == applied(selection, trail, times=2)
     security = {"IpAddress": "-", "Keywords": "0x8010000000000000", "TargetUserName": "x"}
-    assert applied(security, product="windows", service="security") == applied(
-        security, times=2, product="windows", service="security"
-    )
+    windows = {"product": "windows", "service": "security"}
+    assert applied(security, windows) == applied(security, windows, times=2)
 
 
 # Values -------------------------------------------------------------------------------------------------------
@@ -253,29 +249,30 @@ def test_the_pipeline_may_be_applied_twice() -> None:
 
 def test_a_dash_for_an_address_means_that_there_is_none() -> None:
     windows = {"product": "windows", "service": "security"}
-    assert applied({"IpAddress": ["-", "::1"]}, **windows) == {"source.ip": [None, "::1"]}
-    assert applied({"IpAddress|contains": "-"}, **windows) == {"source.ip": [None]}
-    assert applied({"WorkstationName": "-"}, **windows) == {"winlog.event_data.WorkstationName": ["-"]}
+    assert applied({"IpAddress": ["-", "::1"]}, windows) == {"source.ip": [None, "::1"]}
+    assert applied({"IpAddress|contains": "-"}, windows) == {"source.ip": [None]}
+    assert applied({"WorkstationName": "-"}, windows) == {"winlog.event_data.WorkstationName": ["-"]}
 
 
 def test_values_are_written_as_the_target_has_them() -> None:
-    assert applied({"blocked": "false"}, category="firewall") == {"event.type": ["allowed"]}
-    assert applied({"blocked": True}, category="firewall") == {"event.type": ["denied"]}
+    firewall = {"category": "firewall"}
+    assert applied({"blocked": "false"}, firewall) == {"event.type": ["allowed"]}
+    assert applied({"blocked": True}, firewall) == {"event.type": ["denied"]}
     windows = {"product": "windows", "service": "security"}
-    assert applied({"Keywords": "0x8010000000000000"}, **windows) == {"event.outcome": ["failure"]}
+    assert applied({"Keywords": "0x8010000000000000"}, windows) == {"event.outcome": ["failure"]}
 
 
 def test_a_status_that_is_no_result_is_a_reason() -> None:
     logsource = {"product": "azure", "service": "auditlogs"}
-    assert applied({"Status": "Success"}, **logsource) == {"event.outcome": ["success"]}
+    assert applied({"Status": "Success"}, logsource) == {"event.outcome": ["success"]}
     reason = {"azure.auditlogs.properties.result_reason": ["Admin did it"]}
-    assert applied({"Status": "Admin did it"}, **logsource) == reason
+    assert applied({"Status": "Admin did it"}, logsource) == reason
 
 
 def test_networks_are_looked_for_among_what_parsed_as_an_address() -> None:
     logsource = {"product": "aws", "service": "cloudtrail"}
-    assert list(applied({"sourceIPAddress|cidr": "10.0.0.0/8"}, **logsource)) == ["source.ip"]
-    assert list(applied({"sourceIPAddress": "AWS Internal"}, **logsource)) == ["source.address"]
+    assert list(applied({"sourceIPAddress|cidr": "10.0.0.0/8"}, logsource)) == ["source.ip"]
+    assert list(applied({"sourceIPAddress": "AWS Internal"}, logsource)) == ["source.address"]
 
 
 # Correlations -------------------------------------------------------------------------------------------------

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sigma.validators.sigmawatch as ours
 import yaml
 from sigma.collection import SigmaCollection
+from sigma.correlations import SigmaCorrelationRule
+from sigma.rule import SigmaRule
 from sigma.validation import SigmaValidator
+from sigma.validators.base import SigmaValidationIssue
 
 from sigmawatch.pack.layout import builtin_pack, rule_files
 from sigmawatch.pack.rules import load_rules
@@ -38,12 +42,16 @@ def count(threshold: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"title": "Many", "id": identifier, "level": "low", "correlation": told}
 
 
+def issues_of(rules: Iterable[SigmaRule | SigmaCorrelationRule]) -> list[SigmaValidationIssue]:
+    validator = SigmaValidator([getattr(ours, name) for name in ours.__all__])
+    # pySigma's annotation leaves out the correlations that its checks are for, too.
+    return validator.validate_rules(cast("Iterator[SigmaRule]", iter(rules)))
+
+
 def found(*rules: dict[str, Any]) -> list[str]:
     """Return what the checks find, as names without the word Issue."""
     collection = SigmaCollection.from_dicts(list(rules))
-    validator = SigmaValidator([getattr(ours, name) for name in ours.__all__])
-    issues = validator.validate_rules(iter(collection.rules))
-    return sorted(type(issue).__name__.removesuffix("Issue") for issue in issues)
+    return sorted(type(issue).__name__.removesuffix("Issue") for issue in issues_of(collection.rules))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +131,12 @@ def test_one_name_for_two_fields_is_no_group_but_an_alias_is() -> None:
     second["id"] = "00000000-0000-4000-8000-000000000003"
     del second["detection"]["selection"]["eventType"]
     second["detection"]["selection"]["Operation"] = "x"
-    told = {"type": "temporal", "rules": ["base", "second"], "timespan": "5m", "group-by": ["user"]}
+    told: dict[str, Any] = {
+        "type": "temporal",
+        "rules": ["base", "second"],
+        "timespan": "5m",
+        "group-by": ["user"],
+    }
     both = {
         "title": "Both",
         "id": "00000000-0000-4000-8000-000000000004",
@@ -144,8 +157,7 @@ def test_every_check_says_what_is_wrong_and_what_is_better() -> None:
 
 def test_the_built_in_rules_have_no_findings() -> None:
     rules = [item.rule for item in load_rules(rule_files([builtin_pack().rules])).rules]
-    validator = SigmaValidator([getattr(ours, name) for name in ours.__all__])
-    assert [str(issue) for issue in validator.validate_rules(iter(rules))] == []
+    assert [str(issue) for issue in issues_of(rules)] == []
 
 
 @pytest.mark.skipif(
@@ -154,6 +166,6 @@ def test_the_built_in_rules_have_no_findings() -> None:
 def test_sigma_check_runs_them(tmp_path: Path) -> None:
     path = tmp_path / "rule.yml"
     path.write_text(yaml.safe_dump(rule({"src_ip|startswith": "10."})), encoding="utf-8")
-    command = [Path(sys.executable).with_name("sigma"), "check", path]
+    command: list[str | Path] = [Path(sys.executable).with_name("sigma"), "check", path]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "PrivateAddressPrefix" in checked.stdout

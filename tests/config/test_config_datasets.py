@@ -177,7 +177,7 @@ def cluster_url(opensearch: Any) -> Any:
 def test_ingest_says_that_a_dataset_is_switched_off(tmp_path: Path) -> None:
     config = write(tmp_path / "sigmawatch.yml", "datasets: {web.nginx: {enabled: false}}\n")
     log = write(tmp_path / "a.log", "x\n")
-    at = ["--url", "http://127.0.0.1:1", "--config", config]
+    at: list[str | Path] = ["--url", "http://127.0.0.1:1", "--config", config]
     ran = sigmawatch("ingest", "--dataset", "web.nginx", *at, log)
     assert (ran.code, "the dataset web.nginx is switched off" in ran.err) == (2, True)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from dataset_server import ENGINES, ROOT, Server, server_of
 
+from datasets.dataset_server import ENGINES, ROOT, Server, server_of
 from sigmawatch.datasets import Dataset, load_datasets
 
 

@@ -25,10 +25,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from dataset_server import ROOT, Server
-from mutation import damaged
 from rich.console import Console
 
+from datasets.dataset_server import ROOT, Server
+from datasets.mutation import damaged
 from sigmawatch import engine
 from sigmawatch.cluster.bulk import in_order
 from sigmawatch.datasets import artifacts, base_artifacts, load_datasets, samples

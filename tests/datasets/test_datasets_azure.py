@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset_server import ROOT
 
+from datasets.dataset_server import ROOT
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.pipeline import without_hook
 
 if TYPE_CHECKING:
-    from dataset_server import Server
+    from datasets.dataset_server import Server
 
 PROGRAM = Path(sys.executable).with_name("sigmawatch")
 SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
@@ -60,14 +60,14 @@ def firewall_text(text: str) -> str:
     return record("AzureFirewallApplicationRule", msg=text)
 
 
-SSH = {
+SSH: dict[str, Any] = {
     "Protocol": "TCP",
     "SourceIp": "198.51.100.7",
     "SourcePort": 4001,
     "DestinationIp": "10.0.0.4",
     "DestinationPort": 22,
 }
-QUERY = {
+QUERY: dict[str, Any] = {
     "SourceIp": "10.0.0.4",
     "SourcePort": 5353,
     "QueryType": "TXT",
@@ -206,7 +206,7 @@ def test_rules_find_events_in_every_form(server: Server, tmp_path: Path) -> None
             {"name": f"not {name}", "logs": {"dataset": dataset, "lines": [other]}, "alerts": "none"},
         ]
         (tmp_path / f"{file}.test.yml").write_text(json.dumps({"tests": tests}), encoding="utf-8")
-    command = [PROGRAM, "test", tmp_path, "--url", server.url, "--format", "json"]
+    command: list[str | Path] = [PROGRAM, "test", tmp_path, "--url", server.url, "--format", "json"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.stdout, ran.stderr
     report = json.loads(ran.stdout)

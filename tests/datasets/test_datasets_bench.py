@@ -5,16 +5,27 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from dataset_server import ROOT
+
+from datasets.dataset_server import ROOT
 
 BENCH = ROOT.parent / "scripts" / "benches" / "ingest.py"
 
 
 @pytest.mark.engine
 def test_a_pipeline_is_measured_beside_its_finished_documents() -> None:
-    command = [sys.executable, BENCH, "--dataset", "flow.aws_vpc", "--documents", "500", "--rounds", "1"]
+    command: list[str | Path] = [
+        sys.executable,
+        BENCH,
+        "--dataset",
+        "flow.aws_vpc",
+        "--documents",
+        "500",
+        "--rounds",
+        "1",
+    ]
     ran = subprocess.run(
         [*command, "--warm-up", "500", "--json"], capture_output=True, text=True, check=False
     )

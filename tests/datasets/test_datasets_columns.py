@@ -8,9 +8,9 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset_server import ROOT, Server
-from test_datasets_load import write
 
+from datasets.dataset_server import ROOT, Server
+from datasets.test_datasets_load import write
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.parsers.access_log import parse_format

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset_server import ROOT
-from test_datasets_samples import leaves
 
+from datasets.dataset_server import ROOT
+from datasets.test_datasets_samples import leaves
 from sigmawatch.datasets import load_dataset, samples
 from sigmawatch.ecs import allowed_values
 

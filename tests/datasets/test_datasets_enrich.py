@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataset_server import Server
 
 from cli.command_line import emptied, sigmawatch, write
+from datasets.dataset_server import Server
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.datasets import Dataset, build_pipeline, with_enrichments, without_hook
 from sigmawatch.datasets.derive import ENRICHMENTS
@@ -292,7 +292,7 @@ def test_rules_ask_for_places_and_indicators(any_cluster: tuple[str, str], tmp_p
     nginx.mkdir()
     source = Path(__file__).parents[2] / "ingest_pipelines/web.nginx"
     (nginx / "web.nginx").symlink_to(source)
-    at = ["--url", url, "--config", config]
+    at: list[str | Path] = ["--url", url, "--config", config]
     done = sigmawatch("deploy", "--yes", "--pack", tmp_path / "pack", *at)
     assert done.code == 0, done.err
     assert ("enrichment geoip is left out for web.nginx" in done.err) == (engine != "opensearch")

@@ -308,5 +308,12 @@ def test_what_makes_an_event_unique() -> None:
     ways = ((("eventID",), ("detail", "eventID")), (("region",),))
     assert identity({"eventID": "a", "region": 7}, ways) == b'["a","7"]'
     assert identity({"detail": {"eventID": "a"}, "region": "x"}, ways) == b'["a","x"]'
-    for odd in ({"eventID": "a"}, {"eventID": "", "region": "x"}, {"eventID": ["a"], "region": "x"}, [], "x"):
+    without: list[Any] = [
+        {"eventID": "a"},
+        {"eventID": "", "region": "x"},
+        {"eventID": ["a"], "region": "x"},
+        [],
+        "x",
+    ]
+    for odd in without:
         assert identity(odd, ways) is None

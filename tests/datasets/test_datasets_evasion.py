@@ -9,12 +9,11 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataset_server import ROOT
-
+from datasets.dataset_server import ROOT
 from sigmawatch.datasets import load_dataset
 
 if TYPE_CHECKING:
-    from dataset_server import Server
+    from datasets.dataset_server import Server
 
 PROGRAM = Path(sys.executable).with_name("sigmawatch")
 PAD = 25_000
@@ -117,7 +116,7 @@ def test_rules_find_what_somebody_tried_to_hide(server: Server, tmp_path: Path) 
         (tmp_path / f"{file}.test.yml").write_text(
             json.dumps({"tests": [*tests, absent]}, ensure_ascii=False), encoding="utf-8"
         )
-    command = [PROGRAM, "test", tmp_path, "--url", server.url, "--format", "json"]
+    command: list[str | Path] = [PROGRAM, "test", tmp_path, "--url", server.url, "--format", "json"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.stdout, ran.stderr
     failed = [

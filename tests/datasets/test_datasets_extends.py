@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from test_datasets_load import write
 
+from datasets.test_datasets_load import write
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.errors import ContentError
 

@@ -6,16 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset_server import ENGINES, server_of
-from fuzz import Complaint, Target, as_source, declares_drop, fuzz, installed, smallest
 
+from datasets.dataset_server import ENGINES, server_of
+from datasets.fuzz import Complaint, Target, as_source, declares_drop, fuzz, installed, smallest
 from sigmawatch.datasets import samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dataset_server import Server
-
+    from datasets.dataset_server import Server
     from sigmawatch.datasets import Dataset
 
 LINES = 4000

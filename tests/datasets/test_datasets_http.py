@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
-from dataset_server import Server
 
+from datasets.dataset_server import Server
 from sigmawatch.datasets.script import Script
 
 if TYPE_CHECKING:

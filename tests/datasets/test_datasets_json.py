@@ -8,8 +8,8 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_datasets_load import write
 
+from datasets.test_datasets_load import write
 from sigmawatch.datasets import artifacts, base_artifacts, build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.parsers.paths import Element, Key, PathError, Select, alternatives, parse_path
@@ -20,8 +20,7 @@ from sigmawatch.errors import ContentError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dataset_server import Server
-
+    from datasets.dataset_server import Server
     from sigmawatch.datasets import Dataset
 
 DESCRIPTION = """\
@@ -268,7 +267,8 @@ def test_scalars_become_texts_without_loss(server: Server, small: Dataset) -> No
             assert "E" not in digits
         else:
             assert digits == text, value
-    for nothing in (None, "", "-", "none", [], [None, "-"], {}):
+    none: list[Any] = [None, "", "-", "none", [], [None, "-"], {}]
+    for nothing in none:
         assert "digits" not in own(becomes(server, small, digits=nothing)) or nothing == {}
 
 

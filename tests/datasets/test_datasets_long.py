@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataset_server import Server
 
+from datasets.dataset_server import Server
 from sigmawatch.datasets import Dataset, build_pipeline, without_hook
 from sigmawatch.datasets.pipeline import LONGEST, OVERLAP
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from dataset_server import ROOT
+from datasets.dataset_server import ROOT
 
 if TYPE_CHECKING:
     from sigmawatch.datasets import Dataset

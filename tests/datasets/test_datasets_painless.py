@@ -11,7 +11,7 @@ from sigmawatch.datasets.derive import PRIVATE_NETWORKS, network_table
 from sigmawatch.datasets.script import Script, literal
 
 if TYPE_CHECKING:
-    from dataset_server import Server
+    from datasets.dataset_server import Server
 
 NOW = "System.currentTimeMillis()"
 

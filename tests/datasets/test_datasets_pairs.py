@@ -6,8 +6,8 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_datasets_load import write
 
+from datasets.test_datasets_load import write
 from sigmawatch.datasets import load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.errors import ContentError
@@ -15,7 +15,7 @@ from sigmawatch.errors import ContentError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dataset_server import Server
+    from datasets.dataset_server import Server
 
 HEAD = """\
 name: test.small

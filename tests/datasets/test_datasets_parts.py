@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset_server import Server
-from test_datasets_load import write
 
+from datasets.dataset_server import Server
+from datasets.test_datasets_load import write
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.pipeline import without_hook

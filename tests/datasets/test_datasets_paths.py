@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset_server import ROOT
 
+from datasets.dataset_server import ROOT
 from sigmawatch.datasets import load_dataset, samples
 from sigmawatch.datasets.parsers import NamesItsValues, steps_of
 from sigmawatch.datasets.parsers.json import Json

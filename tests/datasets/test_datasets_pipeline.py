@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
-from dataset_server import ROOT
-from test_datasets_load import DESCRIPTION, FIELDS, write
 
+from datasets.dataset_server import ROOT
+from datasets.test_datasets_load import DESCRIPTION, FIELDS, write
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.pipeline import without_hook
@@ -18,8 +18,7 @@ from sigmawatch.datasets.pipeline import without_hook
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dataset_server import Server
-
+    from datasets.dataset_server import Server
     from sigmawatch.datasets import Dataset
 
 V3 = load_dataset(ROOT / "flow.aws_vpc").body.parsers[0].raw_values[:21]

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataset_server import Server
 
 from cli.command_line import emptied, only, sigmawatch, write
+from datasets.dataset_server import Server
 from sigmawatch.artifact import with_secrets
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.config import load_configuration

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from dataset_server import ROOT
 
+from datasets.dataset_server import ROOT
 from sigmawatch.datasets.registry import changes, conflicts, read_registry, registry, registry_text
 from sigmawatch.errors import ContentError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset_server import ROOT, Server
 
+from datasets.dataset_server import ROOT, Server
 from sigmawatch.datasets import samples
 from sigmawatch.datasets.check import check_samples, update_samples
 from sigmawatch.datasets.derive import related as related_fields

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from dataset_server import ROOT
 
+from datasets.dataset_server import ROOT
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.pipeline import without_hook
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dataset_server import Server
+    from datasets.dataset_server import Server
 
 SHIPPERS = ROOT.parent / "scripts" / "shippers"
 DATASETS = {path.parent.name for path in ROOT.glob("*/dataset.yml")}

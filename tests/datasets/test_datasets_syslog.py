@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sigmawatch.datasets.script import Script
 
 if TYPE_CHECKING:
-    from dataset_server import Server
+    from datasets.dataset_server import Server
 
 PARTS = (
     "priority", "version", "time", "host", "program", "pid", "msgid", "data", "sequence", "severity", "mnemonic",
@@ -191,7 +191,7 @@ def test_what_stands_before_a_message(
 
 
 def test_values_of_firewalls(server: Server) -> None:
-    functions = {
+    functions: dict[str, dict[str, Any]] = {
         "mac": {
             "00:00:5e:00:53:AF": "00-00-5E-00-53-AF", "0000.5e00.53af": "00-00-5E-00-53-AF",
             "00-00-5E-00-53-AF": "00-00-5E-00-53-AF", "00:00:5e:00:53": None, "00:00:5g:00:53:af": None, "": None,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset_server import ROOT
 
+from datasets.dataset_server import ROOT
 from sigmawatch.datasets import build_pipeline, load_dataset, samples
 from sigmawatch.datasets.pipeline import without_hook
 from sigmawatch.datasets.script import Script
@@ -14,8 +14,7 @@ from sigmawatch.datasets.script import Script
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dataset_server import Server
-
+    from datasets.dataset_server import Server
     from sigmawatch.datasets import Dataset, Sample
 
 EVENT = (

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataset_server import ROOT, Server
 
+from datasets.dataset_server import ROOT, Server
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.load import samples
@@ -96,7 +96,7 @@ def test_rules_of_its_log_sources_find_their_events(server: Server, tmp_path: Pa
         test = {"name": title, "logs": {"dataset": "dns.windows", "lines": lines}, "alerts": 1}
         (tmp_path / f"{number}.yml").write_text(json.dumps(rule), encoding="utf-8")
         (tmp_path / f"{number}.test.yml").write_text(json.dumps({"tests": [test]}), encoding="utf-8")
-    command = [
+    command: list[str | Path] = [
         Path(sys.executable).with_name("sigmawatch"), "test", tmp_path, "--url", server.url, "--format", "json",
     ]  # fmt: skip
     ran = subprocess.run(command, capture_output=True, text=True, check=False)

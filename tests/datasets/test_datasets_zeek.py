@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dataset_server import ROOT, Server
 
+from datasets.dataset_server import ROOT, Server
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.load import samples
@@ -147,7 +147,7 @@ def test_rules_for_each_log_find_their_event_and_those_of_no_other_log(
         ]
         (tmp_path / f"{number}.yml").write_text(json.dumps(rule), encoding="utf-8")
         (tmp_path / f"{number}.test.yml").write_text(json.dumps({"tests": tests}), encoding="utf-8")
-    command = [
+    command: list[str | Path] = [
         Path(sys.executable).with_name("sigmawatch"), "test", tmp_path, "--url", server.url, "--format", "json",
     ]  # fmt: skip
     ran = subprocess.run(command, capture_output=True, text=True, check=False)

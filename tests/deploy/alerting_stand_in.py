@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from watcher_stand_in import Refused, WatcherStandIn
+
+from deploy.watcher_stand_in import Refused, WatcherStandIn
 
 _KEYS = {
     "type", "name", "monitor_type", "enabled", "schedule", "inputs", "triggers", "ui_metadata",
@@ -149,7 +150,7 @@ def _parsed(body: dict[str, Any]) -> dict[str, Any]:
     wanted(monitor.get("type") == "monitor", "Job type is missing")
     wanted(isinstance(monitor.get("name"), str), "Monitor name is null")
     wanted(monitor.get("monitor_type") == "query_level_monitor", "Monitor type should be one of")
-    period = (monitor.get("schedule") or {}).get("period")
+    period: Any = (monitor.get("schedule") or {}).get("period")
     wanted(isinstance(period, dict), "Monitor schedule is null")
     wanted(
         set(period) == {"interval", "unit"} and period["unit"] in {"MINUTES", "HOURS", "DAYS"}, "Invalid unit"

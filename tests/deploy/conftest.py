@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deploy_targets import Target, cleaned
+
+from deploy.deploy_targets import Target, cleaned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -388,12 +388,13 @@ def _file(headers: dict[str, str], raw: bytes) -> bytes:
     if not content_type.startswith("multipart/form-data"):
         raise Refused(400, "Unsupported Media Type")
     message = message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + raw, policy=HTTP)
-    (part,) = message.iter_parts()  # type: ignore[attr-defined]
+    (part,) = message.iter_parts()
     if part.get_param("name", header="content-disposition") != "file":
         raise Refused(400, "[request body.file]: expected value of type [Stream] but got [undefined]")
     if not (part.get_filename() or "").endswith(".ndjson"):
         raise Refused(400, f"Invalid file extension {part.get_filename()}")
-    content: bytes = part.get_payload(decode=True)
+    content = part.get_payload(decode=True)
+    assert isinstance(content, bytes)
     return content
 
 

@@ -16,7 +16,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import orjson
-from watcher_stand_in import Refused, WatcherStandIn
+
+from deploy.watcher_stand_in import Refused, WatcherStandIn
 
 _ACTIONS = {
     "hot": {"rollover", "set_priority", "shrink", "forcemerge", "readonly", "unfollow", "downsample", "searchable_snapshot"},
@@ -161,9 +162,11 @@ class LifecycleStandIn(WatcherStandIn):
 
     def _of_indices(self, method: str, path: str, raw: bytes) -> tuple[int, Any] | None:
         if found := re.fullmatch(r"/_resolve/index/([^/]+)", path):
-            streams = [{"name": name} for name in self.streams if fnmatchcase(name, found[1])]
-            indices = [{"name": name} for name in self.plain if fnmatchcase(name, found[1])]
-            return 200, {"indices": indices, "aliases": [], "data_streams": streams}
+            return 200, {
+                "indices": [{"name": name} for name in self.plain if fnmatchcase(name, found[1])],
+                "aliases": [],
+                "data_streams": [{"name": name} for name in self.streams if fnmatchcase(name, found[1])],
+            }
         if path in {"/_data_stream", "/_data_stream/*"}:
             return 200, {"data_streams": [{"name": name} for name in self.streams]}
         if path.startswith("/_cat/indices/"):
@@ -179,8 +182,8 @@ class LifecycleStandIn(WatcherStandIn):
         if found := re.fullmatch(r"/_data_stream/([^/]+)/_lifecycle", path):
             return self._lifecycle(method, found[1], raw)
         if path.startswith("/_index_template/_simulate_index/"):
-            index = {"lifecycle": {"name": self.new_index_has}} if self.new_index_has else {}
-            return 200, {"template": {"settings": {"index": index}, "mappings": {}, "aliases": {}}}
+            lifecycle = {"lifecycle": {"name": self.new_index_has}} if self.new_index_has else {}
+            return 200, {"template": {"settings": {"index": lifecycle}, "mappings": {}, "aliases": {}}}
         if found := re.fullmatch(r"/([^/]+)/_ilm/remove", path):
             for index in self._matching(found[1], streams=True):
                 self.managed.pop(index, None)

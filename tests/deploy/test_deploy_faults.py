@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-from deploy_targets import PREFIX, Target, pipeline
-from spoilt_deploys import Witness, spoilt_deploys
 
 from cluster.fault_proxy import Fault, FaultProxy
+from deploy.deploy_targets import PREFIX, Target, pipeline
+from deploy.spoilt_deploys import Witness, spoilt_deploys
 from sigmawatch.artifact import Artifact
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.cluster.retry import RetryPolicy
@@ -166,7 +165,7 @@ from pathlib import Path
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.deploy import apply, plan
 from sigmawatch.deploy.journal import Journals
-from test_deploy_faults import version
+from deploy.test_deploy_faults import version
 
 journals = Journals(Path(sys.argv[2]))
 cluster = connect(ConnectionSettings(sys.argv[1]))
@@ -180,26 +179,28 @@ class Deployer:
     """A process of its own that deploys, and that can be killed."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent), *sys.path]
-        script = f"import sys; sys.path[:0] = {paths!r}\n{KILLED}"
-        self.process: Any = subprocess.Popen(
+        script = f"import sys; sys.path[:0] = {sys.path!r}\n{KILLED}"
+        self.process = subprocess.Popen(
             [sys.executable, "-c", script, url, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert self.process.stdin
+        assert self.process.stdout
+        self.orders, self.told = self.process.stdin, self.process.stdout
 
     def deploy(self, number: int) -> bool:
         """Return whether it lived to the end of the deploy."""
         with suppress(BrokenPipeError):
-            self.process.stdin.write(f"{number}\n")
-            self.process.stdin.flush()
-        return self.process.stdout.readline() == "done\n"
+            self.orders.write(f"{number}\n")
+            self.orders.flush()
+        return self.told.readline() == "done\n"
 
     def end(self) -> None:
         with suppress(BrokenPipeError):
-            self.process.stdin.close()
-        self.process.stdout.close()
+            self.orders.close()
+        self.told.close()
         self.process.wait(timeout=180)
 
 

@@ -6,12 +6,11 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deploy_targets import PREFIX, Target, pipeline
 
+from deploy.deploy_targets import PREFIX, Target, pipeline
 from sigmawatch.cluster import BulkItem, ResponseError, bulk
 from sigmawatch.deploy import DeployIncomplete, DeployLocked, apply
 from sigmawatch.deploy.execution import WRITERS
@@ -77,7 +76,7 @@ import os, signal, sys
 from sigmawatch.artifact import Artifact, ArtifactKey
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.deploy import apply, plan
-from deploy_targets import pipeline
+from deploy.deploy_targets import pipeline
 
 cluster = connect(ConnectionSettings(sys.argv[1]))
 artifacts = [pipeline(f"n{number:02}", sys.argv[2]) for number in range(20)]
@@ -95,9 +94,8 @@ def test_a_killed_deploy_is_completed_by_the_next(target: Target, before: tuple[
     if before:
         target.deploy(*MANY)
     new = [pipeline(f"n{number:02}", "2") for number in range(20)]
-    paths = [str(Path(__file__).parent), *sys.path]
     killed = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}\n{KILLED}", target.cluster.url, "2"],
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{KILLED}", target.cluster.url, "2"],
         capture_output=True,
         timeout=180,
     )

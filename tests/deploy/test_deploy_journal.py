@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deploy_targets import PREFIX, Target, pipeline
 
+from deploy.deploy_targets import PREFIX, Target, pipeline
 from sigmawatch.artifact import Artifact, ArtifactKey, secret
 from sigmawatch.cluster import ConnectionSettings
 from sigmawatch.deploy import DeployIncomplete, Origin, apply, removal_plan

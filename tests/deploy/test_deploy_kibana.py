@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_targets import Target
-from kibana_stand_in import KibanaStandIn
-from watcher_stand_in import WatcherStandIn
 
+from deploy.deploy_targets import Target
+from deploy.kibana_stand_in import KibanaStandIn
+from deploy.watcher_stand_in import WatcherStandIn
 from sigmawatch.artifact import Artifact
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.compile.plan import DetectionPlan, RuleInfo

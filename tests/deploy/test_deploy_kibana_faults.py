@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_targets import Target
-from kibana_stand_in import KibanaStandIn
-from spoilt_deploys import Witness, spoilt_deploys
 
 from cluster.fault_proxy import Fault, FaultProxy
+from deploy.deploy_targets import Target
+from deploy.kibana_stand_in import KibanaStandIn
+from deploy.spoilt_deploys import Witness, spoilt_deploys
 from sigmawatch.artifact import Artifact
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.cluster.retry import RetryPolicy

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from deploy_targets import PREFIX, Target, pipeline
 
+from deploy.deploy_targets import PREFIX, Target, pipeline
 from sigmawatch.artifact import Artifact, ArtifactKey
 from sigmawatch.deploy import Action, DeployIncomplete, apply
 from sigmawatch.deploy.registry import REGISTRY_INDEX

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_targets import PREFIX, Target
 
+from deploy.deploy_targets import PREFIX, Target
 from sigmawatch.artifact import Artifact
 from sigmawatch.cli.deploying import carry_out
 from sigmawatch.cluster import ResponseError

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from alerting_stand_in import AlertingStandIn
-from deploy_targets import Target, target_at
 
 from cluster.fault_proxy import Fault, FaultProxy
+from deploy.alerting_stand_in import AlertingStandIn
+from deploy.deploy_targets import Target, target_at
 from sigmawatch.artifact import Artifact
 from sigmawatch.bundle import choose_target, compile_pack
 from sigmawatch.cluster import ConnectionSettings, connect

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_targets import Target, target_at
-from lifecycle_stand_in import LifecycleStandIn
 
 from cli.command_line import rule_text, sigmawatch, write
 from cluster.fault_proxy import Fault, FaultProxy
+from deploy.deploy_targets import Target, target_at
+from deploy.lifecycle_stand_in import LifecycleStandIn
 from sigmawatch.artifact import Artifact
 from sigmawatch.bundle import brought_artifacts
 from sigmawatch.cluster import ConnectionSettings, connect
@@ -128,7 +128,7 @@ def test_an_update_whose_answer_got_lost_is_not_a_conflict() -> None:
         connect(ConnectionSettings(proxy.url), sleep=lambda seconds: None) as cluster,
     ):
         apply(cluster, plan(cluster, [ism()], pack="p"))
-        lost = []
+        lost: list[int] = []
 
         def fault(number: int) -> Fault | None:
             if proxy.seen[number - 1].startswith("PUT /_plugins/_ism") and not lost:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from deploy_targets import Target as DeployTarget
-from deploy_targets import clean, pipeline, target_at
 
 from archive.archived_streams import STREAM, TOTAL, Streams, StreamsStandIn, now
 from cli.command_line import emptied_by
+from deploy.deploy_targets import Target as DeployTarget
+from deploy.deploy_targets import clean, pipeline, target_at
 from sigmawatch import engine
 from sigmawatch.archive.archiver import archive
 from sigmawatch.archive.holdings import DAY, State, read_archives
@@ -352,8 +352,8 @@ def test_the_roles_of_a_tenant_reach_its_logs_and_alerts_and_no_others(secured: 
     made = {"refresh": "true"}
     for tenant in ("acme", "beta"):
         alerts = f"sigmawatch-alerts-{tenant}-2026.03"
-        aliases = {"aliases": {"sigmawatch-alerts": {}, f"sigmawatch-alerts-{tenant}": {}}}
-        secured.admin.request("PUT", f"/{alerts}", aliases)
+        aliases: dict[str, Any] = {"sigmawatch-alerts": {}, f"sigmawatch-alerts-{tenant}": {}}
+        secured.admin.request("PUT", f"/{alerts}", {"aliases": aliases})
         for index in (alerts, f"logs-auth.sshd-{tenant}"):
             secured.admin.request("PUT", f"/{index}/_doc/1", {"of": tenant}, params=made)
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alerting_stand_in import AlertingStandIn
-from deploy_targets import PREFIX, Target, pipeline, target_at
-from test_deploy_monitors import monitor
-from test_deploy_watch import watch
-from watcher_stand_in import WatcherStandIn
 
 from cli.command_line import rule_text, sigmawatch, write
+from deploy.alerting_stand_in import AlertingStandIn
+from deploy.deploy_targets import PREFIX, Target, pipeline, target_at
+from deploy.test_deploy_monitors import monitor
+from deploy.test_deploy_watch import watch
+from deploy.watcher_stand_in import WatcherStandIn
 from sigmawatch.artifact import Artifact
 from sigmawatch.bundle import bundle_for
 from sigmawatch.deploy import apply, removal_plan

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from deploy_targets import pipeline
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from deploy.deploy_targets import pipeline
 from sigmawatch.artifact import Artifact, ArtifactKey
 from sigmawatch.deploy import Action, ApplyResult, ArtifactResult, Change, DeployIncomplete, Plan, render_plan
 from sigmawatch.deploy import kinds as kinds_package

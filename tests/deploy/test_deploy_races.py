@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from alerting_stand_in import AlertingStandIn
-from deploy_targets import PREFIX, Target, pipeline, target_at
-from kibana_stand_in import KibanaStandIn
-from lifecycle_stand_in import LifecycleStandIn
-from test_deploy_kibana_faults import rule, view
-from test_deploy_monitors import monitor
-from test_deploy_policies import ilm, ism
-from test_deploy_watch import watch
-from watcher_stand_in import WatcherStandIn
 
 from cluster.fault_proxy import Fault, FaultProxy
+from deploy.alerting_stand_in import AlertingStandIn
+from deploy.deploy_targets import PREFIX, Target, pipeline, target_at
+from deploy.kibana_stand_in import KibanaStandIn
+from deploy.lifecycle_stand_in import LifecycleStandIn
+from deploy.test_deploy_kibana_faults import rule, view
+from deploy.test_deploy_monitors import monitor
+from deploy.test_deploy_policies import ilm, ism
+from deploy.test_deploy_watch import watch
+from deploy.watcher_stand_in import WatcherStandIn
 from sigmawatch.artifact import Artifact
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.deploy import ApplyResult, DeployIncomplete, apply, plan

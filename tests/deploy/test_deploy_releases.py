@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from deploy_targets import PREFIX, Target, pipeline
-from test_deploy_lifecycle import bundle
 
+from deploy.deploy_targets import PREFIX, Target, pipeline
+from deploy.test_deploy_lifecycle import bundle
 from sigmawatch.artifact import Artifact
 from sigmawatch.deploy import DeployIncomplete, Origin, Release, ReleaseState, apply, origin_of, removal_plan
 from sigmawatch.deploy.registry import read_registry
@@ -142,7 +142,7 @@ KILLED = """
 import os, signal, sys
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.deploy import apply, plan
-from deploy_targets import pipeline
+from deploy.deploy_targets import pipeline
 
 cluster = connect(ConnectionSettings(sys.argv[1]))
 on_progress = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
@@ -152,8 +152,7 @@ apply(cluster, plan(cluster, [pipeline("one", "2")], pack="p"), on_progress=on_p
 
 def test_a_killed_deploy_is_taken_back_or_completed(target: Target) -> None:
     target.deploy(pipeline("one"))
-    paths = [str(Path(__file__).parent), *sys.path]
-    script = f"import sys; sys.path[:0] = {paths!r}\n{KILLED}"
+    script = f"import sys; sys.path[:0] = {sys.path!r}\n{KILLED}"
     command = [sys.executable, "-c", script, target.cluster.url]
     assert subprocess.run(command, capture_output=True, timeout=180).returncode == -9
     assert told(target)[0] == (2, "begun", None)

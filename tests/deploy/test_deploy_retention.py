@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from deploy_targets import Target, target_at
-from lifecycle_stand_in import LifecycleStandIn
 
+from deploy.deploy_targets import Target, target_at
+from deploy.lifecycle_stand_in import LifecycleStandIn
 from sigmawatch.artifact import Artifact, ArtifactKey
 from sigmawatch.deploy import DeployIncomplete, apply
 from sigmawatch.deploy.kinds import all_kinds

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_targets import PREFIX, Target, pipeline
-from test_deploy_lifecycle import bundle
 
+from deploy.deploy_targets import PREFIX, Target, pipeline
+from deploy.test_deploy_lifecycle import bundle
 from sigmawatch.artifact import Artifact
 from sigmawatch.deploy import Origin, apply
 from sigmawatch.deploy.registry import read_registry
@@ -142,7 +142,7 @@ def test_a_plan_for_another_cluster_is_refused(target: Target, tmp_path: Path) -
 
 def test_a_file_that_is_no_plan_or_was_edited_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
-    body = {"processors": []}
+    body: dict[str, Any] = {"processors": []}
     change = {"kind": "k", "id": "i", "action": "create", "after": body, "sent_hash": "x", "live_hash": ""}
     for text, said in (
         ('{"cut": ', "not JSON"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from deploy_targets import Target, target_at
-from watcher_stand_in import WatcherStandIn
 
+from deploy.deploy_targets import Target, target_at
+from deploy.watcher_stand_in import WatcherStandIn
 from sigmawatch.artifact import Artifact
 from sigmawatch.deploy import Action, DeployIncomplete, apply, plan
 from sigmawatch.deploy.kinds.watch import PAGE

@@ -31,7 +31,7 @@ def doctor(url: str, *arguments: Any) -> tuple[int, dict[str, dict[str, Any]]]:
 
 @pytest.mark.engine
 def test_a_deployed_pack_on_a_sound_cluster_is_fine(cluster_url: str, tmp_path: Path) -> None:
-    few = ["--config", only(tmp_path, "flow.aws_vpc", "auth.sshd")]
+    few: list[str | Path] = ["--config", only(tmp_path, "flow.aws_vpc", "auth.sshd")]
     assert sigmawatch("deploy", "--yes", "--url", cluster_url, *few).code == 0
     code, found = doctor(cluster_url, *few)
     assert code == 0

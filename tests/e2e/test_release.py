@@ -40,9 +40,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_what_can_be_installed_what_is_in_it_and_checksums_of_both(made: Path) -> None:
     names = {path.name for path in made.iterdir()}
     assert {name.rpartition(".")[2] for name in names} == {"json", "SHA256SUMS", "whl", "gz"}
-    sums = dict(reversed(line.split("  ")) for line in (made / "SHA256SUMS").read_text().splitlines())
-    assert set(sums) == names - {"SHA256SUMS"}
-    for name, digest in sums.items():
+    sums = [line.split("  ") for line in (made / "SHA256SUMS").read_text().splitlines()]
+    assert sorted(name for _, name in sums) == sorted(names - {"SHA256SUMS"})
+    for digest, name in sums:
         assert hashlib.sha256((made / name).read_bytes()).hexdigest() == digest
 
 

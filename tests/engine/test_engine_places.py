@@ -18,13 +18,13 @@ ME = Account("me", os.geteuid(), os.getegid(), switch=False)
 
 
 @pytest.fixture(autouse=True)
-def _home(tmp_path, monkeypatch):
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for variable in ("SIGMAWATCH_CACHE", "SIGMAWATCH_STATE", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(variable, raising=False)
 
 
-def test_folders_follow_the_conventions(tmp_path, monkeypatch):
+def test_folders_follow_the_conventions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert store_dir(ME) == tmp_path / ".cache/sigmawatch"
     assert state_dir() == tmp_path / ".local/state/sigmawatch"
     assert stat.S_IMODE(state_dir().stat().st_mode) == 0o700
@@ -36,7 +36,7 @@ def test_folders_follow_the_conventions(tmp_path, monkeypatch):
     assert store_dir(ME) == tmp_path / "own"
 
 
-def test_a_folder_that_cannot_be_made_is_reported(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SIGMAWATCH_CACHE", str(tmp_path / "file/below"))
     with pytest.raises(EngineError, match="cannot be created") as caught:
@@ -44,7 +44,7 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path, monkeypatch):
     assert "SIGMAWATCH_CACHE" in caught.value.hint
 
 
-def test_only_a_nodes_folder_is_ever_deleted(tmp_path):
+def test_only_a_nodes_folder_is_ever_deleted(tmp_path: Path) -> None:
     kept = tmp_path / "precious"
     kept.mkdir()
     node = tmp_path / "sigmawatch-node-1"
@@ -58,14 +58,14 @@ def test_only_a_nodes_folder_is_ever_deleted(tmp_path):
 
 
 @as_root
-def test_roots_closed_home_is_no_place_for_what_another_user_runs(tmp_path):
+def test_roots_closed_home_is_no_place_for_what_another_user_runs(tmp_path: Path) -> None:
     assert account().name == "nobody"
     assert store_dir(account()) == Path("/var/cache/sigmawatch")
     assert tmp_path not in new_work_dir(account()).parents
 
 
 @as_root
-def test_roots_own_private_cache_is_opened_for_passing_through(monkeypatch):
+def test_roots_own_private_cache_is_opened_for_passing_through(monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         monkeypatch.setenv("SIGMAWATCH_CACHE", folder)
         assert store_dir(account()) == Path(folder)

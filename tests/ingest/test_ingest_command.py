@@ -297,7 +297,7 @@ def test_a_folder_may_hold_logs_of_several_datasets_and_files_that_are_none(
     (tmp_path / "a" / "old.zip").write_bytes(b"PK\x03\x04zip")
     (tmp_path / "a" / ".hidden").write_text(BODY)
     (tmp_path / "a" / "empty.log").write_text("")
-    arguments = ["--namespace", "folder", "--url", deployed, "--format", "json", tmp_path]
+    arguments: list[str | Path] = ["--namespace", "folder", "--url", deployed, "--format", "json", tmp_path]
     ran = sigmawatch("ingest", *arguments)
     assert ran.code == 1, ran.err
     # Two hosts that log the same lines lose none.

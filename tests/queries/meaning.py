@@ -364,7 +364,7 @@ def _expression(text: str, modifiers: list[str]) -> re.Pattern[str]:
 def _with_ranges(text: str) -> str:
     """Return a set of characters with the classes in it spelled out: of ASCII, whatever letters stand beside."""
     for name, ranges in ((r"\w", "a-zA-Z0-9_"), (r"\d", "0-9"), (r"\s", r" \t-\r")):
-        text = re.sub(rf"(?<!\\)((?:\\\\)*){re.escape(name)}", lambda found, to=ranges: found[1] + to, text)
+        text = re.sub(rf"(?<!\\)((?:\\\\)*){re.escape(name)}", rf"\g<1>{ranges}", text)
     return text
 
 

@@ -186,6 +186,16 @@ Near = list[Any]
 # Regular expressions ------------------------------------------------------------------------------------
 
 
+_SETS = _one_of(
+    ("[ab]", "b"), ("[^a]", "B"), ("[a-b1]", "1"), (r"[\w-]", "-"), (r"[^\s]", "x"), ("[^ab\\\\]", "."), ("[]a]", "]"), ("[éß]", "é"),
+    (r"[\\/]", "\\"), ("[a-zA-Z0-9+/=]", "+"), ("[.*?]", "?"), (r"[\d_]", "7"), ("[^é]", "e"), ("[[:alpha:]]", "a"), ("[^[:digit:]_]", "["), ("[[.]", "["), ("[à-ÿ]", "é"),
+)  # fmt: skip
+_CLASSES = _one_of(
+    (r"\w", "_"), (r"\W", "-"), (r"\s", " "), (r"\S", "x"), (r"\d", "4"), (r"\D", "d"), (".", "."), (r"\.", "."),
+    (r"\\", "\\"), (r"\x41", "A"), (r"\t", "\t"), (r"\n", "\n"), (r"\-", "-"), (r"\/", "/"),
+)  # fmt: skip
+
+
 @st.composite
 def _piece(draw: Any, depth: int) -> tuple[str, str]:
     """Return an expression and a text that it matches."""
@@ -203,14 +213,9 @@ def _piece(draw: Any, depth: int) -> tuple[str, str]:
     if kind == "word":
         word = draw(_one_of("cmd", "ab", "Ab", "é", "10", "exe"))
         return word, word
-    if kind == "set":
-        return draw(_one_of(
-            ("[ab]", "b"), ("[^a]", "B"), ("[a-b1]", "1"), (r"[\w-]", "-"), (r"[^\s]", "x"), ("[^ab\\\\]", "."), ("[]a]", "]"), ("[éß]", "é"),
-            (r"[\\/]", "\\"), ("[a-zA-Z0-9+/=]", "+"), ("[.*?]", "?"), (r"[\d_]", "7"), ("[^é]", "e"), ("[[:alpha:]]", "a"), ("[^[:digit:]_]", "["), ("[[.]", "["), ("[à-ÿ]", "é"),
-        ))  # fmt: skip
-    if kind == "class":
-        return draw(_one_of((r"\w", "_"), (r"\W", "-"), (r"\s", " "), (r"\S", "x"), (r"\d", "4"), (r"\D", "d"), (".", "."), (r"\.", "."),
-                            (r"\\", "\\"), (r"\x41", "A"), (r"\t", "\t"), (r"\n", "\n"), (r"\-", "-"), (r"\/", "/")))  # fmt: skip
+    if kind in ("set", "class"):
+        pair: tuple[str, str] = draw(_SETS if kind == "set" else _CLASSES)
+        return pair
     if kind == "group":
         text, match = draw(_sequence(depth - 1))
         begin = draw(_one_of("(", "(?:", "(?P<n>"))
@@ -370,11 +375,11 @@ def _textual(draw: Any, field: str) -> tuple[str, Any, Near]:
     value = draw(VALUES)
     before = draw(TEXTS) if modifier in ("|contains", "|endswith") else ""
     after = draw(TEXTS) if modifier in ("|contains", "|startswith") else ""
-    near = _matching(draw, value, before, after)
+    match = _matching(draw, value, before, after)
     return (
         field + draw(_one_of(modifier + cased, cased + modifier)),
         value,
-        [near, _changed(draw, near), value],
+        [match, _changed(draw, match), value],
     )
 
 

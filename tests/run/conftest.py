@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from run_bench import Bench, bench_at
+
+from run.run_bench import Bench, bench_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from run_bench import HOUR, MINUTE, START, Bench, at, burst_of, event, run_through
 
+from run.run_bench import HOUR, MINUTE, START, Bench, at, burst_of, event, run_through
 from sigmawatch.cluster import ResponseError
 from sigmawatch.deploy.kind import Write
 from sigmawatch.deploy.kinds import all_kinds

@@ -13,8 +13,8 @@ from typing import IO
 
 import orjson
 import pytest
-from run_bench import MINUTE, START, Bench, at, burst_of, event
 
+from run.run_bench import MINUTE, START, Bench, at, burst_of, event
 from sigmawatch.cli.main import main
 
 MOMENT = "2026-03-01T10:01:00Z"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
-from run_bench import MINUTE, SECOND, START, Bench, burst_of, event
 
+from run.run_bench import MINUTE, SECOND, START, Bench, burst_of, event
 from sigmawatch.render.scripts import script_artifacts
 from sigmawatch.run.history import DAY, count_history
 

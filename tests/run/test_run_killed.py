@@ -11,8 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from run_bench import MINUTE, SECOND, START, Bench, burst_of, event
-
+from run.run_bench import MINUTE, SECOND, START, Bench, burst_of, event
 from sigmawatch.run.runner import now
 
 DRIVER = Path(__file__).with_name("run_driver.py")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from run_bench import HOUR, MINUTE, SECOND, START, Bench, at, burst_of, event
+
+from run.run_bench import HOUR, MINUTE, SECOND, START, Bench, at, burst_of, event
 
 DELAYS = [
     0,

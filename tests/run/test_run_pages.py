@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from run_bench import MINUTE, SECOND, START, Bench, at, burst_of, event
 
+from run.run_bench import MINUTE, SECOND, START, Bench, at, burst_of, event
 from sigmawatch.compile.plan import Correlation, CorrelationNode, DetectionPlan
 from sigmawatch.run import evaluate as evaluating
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from run_bench import HOUR, MINUTE, SECOND, START, Bench, at, burst_of, event, run_through
 
+from run.run_bench import HOUR, MINUTE, SECOND, START, Bench, at, burst_of, event, run_through
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.deploy import apply
 from sigmawatch.deploy import plan as make_plan

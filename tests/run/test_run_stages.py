@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from run_bench import MINUTE, SECOND, START, Bench, at, burst_of, event
 
+from run.run_bench import MINUTE, SECOND, START, Bench, at, burst_of, event
 from sigmawatch.alerts.document import SHADOW
 
 if TYPE_CHECKING:

@@ -103,11 +103,12 @@ def test_everything_that_is_made_has_a_random_name(somebodys: str, files: Path) 
     made: list[list[str]] = []
     for _ in range(2):
         names: list[str] = []
+        made.append(names)
         with watched(
-            somebodys, lambda method, path, names=names: names.append(path) if method == "PUT" else None
+            somebodys, lambda method, path: made[-1].append(path) if method == "PUT" else None
         ) as one:
             assert run_tests(one, files) == [None, None, "expected 1 alert, got 0"]
-        made.append(sorted(names))
+        names.sort()
     assert len(made[0]) == len(made[1]) > 8
     assert all("sigmawatch-test-" in path for path in [*made[0], *made[1]])
     assert not set(made[0]) & set(made[1])
@@ -239,7 +240,7 @@ def test_an_interrupted_command_cleans_up_and_says_so(
             ended.append(process.send_signal(number))
             # Who does not wait for the answer removes the index before it is there.
             too_early.wait(0.7)
-        headers = {name: seen.headers[name] for name in ("accept", "content-type") if name in seen.headers}
+        headers = {name: value for name, value in seen.headers.items() if name in {"accept", "content-type"}}
         answer = urllib3.request(seen.method, somebodys + seen.path, headers=headers, body=seen.body)
         if seen.method == "DELETE" and "-events-" in seen.path:
             too_early.set()

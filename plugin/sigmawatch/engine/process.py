@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
-import psutil  # type: ignore[import-untyped]  # ships no types
+import psutil
 
 from sigmawatch.engine.launch import LOG, Launch, marker
 from sigmawatch.errors import EngineError

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_parts import jars
-from test_rsyslog import Daemon, free_port, originals, stored
 
 from cli.command_line import until
+from shippers.tests.test_parts import jars
+from shippers.tests.test_rsyslog import Daemon, free_port, originals, stored
 
 CONNECT = Path(__file__).parents[1] / "kafka-connect"
 SAMPLES = Path(__file__).parents[3] / "ingest_pipelines"
@@ -73,6 +73,10 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.wait(60)
 
 
+def has_lines(path: Path, number: int) -> Callable[[], bool]:
+    return lambda: path.exists() and path.read_text().count("\n") == number
+
+
 def test_connect_hands_the_sink_each_line_as_message(kafka: str, tmp_path: Path) -> None:
     worker = tmp_path / "worker.properties"
     worker.write_text(
@@ -102,11 +106,7 @@ def test_connect_hands_the_sink_each_line_as_message(kafka: str, tmp_path: Path)
     try:
         for topic in TOPICS:
             made = tmp_path / f"somebody-{topic}"
-            until(
-                lambda made=made, topic=topic: (
-                    made.exists() and made.read_text().count("\n") == len(lines(topic))
-                )
-            )
+            until(has_lines(made, len(lines(topic))))
             assert made.read_text().splitlines() == [f"Struct{{message={line}}}" for line in lines(topic)]
     finally:
         process.terminate()

@@ -120,7 +120,7 @@ def test_vector_says_which_dataset() -> None:
         "web": "web.nginx", "logins": "auth.linux", "devices": "firewall.paloalto", "flows": "flow.aws_vpc",
         "trail": "api.aws_cloudtrail", "topics": None,
     }  # fmt: skip
-    topics = [
+    topics: list[dict[str, Any]] = [
         {"topic": "IDS", "headers": {}},
         {"topic": "IDS", "headers": {"dataset": ["dns.bind"]}},
         {"topic": "x"},

@@ -12,7 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -236,13 +236,16 @@ def test_what_fails_on_the_way_is_sent_again(cluster: str, tmp_path: Path, fault
         sent = proxy.seen[:number]
         return sum(one.startswith("POST /_bulk") for one in sent) if sent[-1].startswith("POST /_bulk") else 0
 
+    def requests_beyond(number: int) -> Callable[[], bool]:
+        return lambda: len(proxy.seen) > number
+
     with FaultProxy(cluster) as proxy:
         proxy.reset(lambda number: fault if bulks(number) in (1, 2, 4) else None)
         with running(tmp_path, proxy.url) as daemon:
             for part in range(5):
-                before = len(proxy.seen)
+                one_more = requests_beyond(len(proxy.seen))
                 daemon.tcp(9516, *failures(1000 + 500 * part, 500))
-                until(lambda before=before: len(proxy.seen) > before)
+                until(one_more)
             if fault is Fault.BUSY:
                 # A request that is refused as a whole is only written down.
                 until(lambda: daemon.written("sigmawatch-requests.log").count("\n") == 3)
