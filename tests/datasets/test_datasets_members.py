@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_datasets_load import write
 
+from datasets.test_datasets_load import write
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.pipeline import without_hook
 
 if TYPE_CHECKING:
-    from dataset_server import Server
+    from datasets.dataset_server import Server
 
 VPC = Path(__file__).parents[2] / "ingest_pipelines" / "flow.aws_vpc"
 DESCRIPTION = """\
