@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from datasets.test_datasets_load import write
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.pipeline import without_hook
+from sigmawatch.errors import UsageError
 
 if TYPE_CHECKING:
     from datasets.dataset_server import Server
@@ -52,7 +54,7 @@ FIELDS = "ecs: [user.name, source.port]\nown: {test.more.next: {description: nex
         ('"a\\x22\\"\\\\x22" 1 x', ['a""\\x22', 1, "x"]),
         ('{"user": "alice", "port": "x"}', ["port: no port"]),
         ('{"reason": "x"}', ["members: an object of another format"]),
-        ('{"user": "-", "port": ""}', ["members: an object of another format"]),
+        ('{"user": "-", "port": null}', [None, None, None]),
         ('{"user": "alice", "user": "bob"}', ["json: a key stands twice in one object"]),
         ('{"user": "alice"', ["json: the line is no valid JSON"]),
     ],
@@ -97,3 +99,41 @@ def test_records_that_a_shipper_parsed_are_those_of_the_lines(server: Server) ->
         found["event"]["original"] = line
         found["event"]["ingested"] = expected["event"]["ingested"]
         assert found == expected
+
+
+NGINX = VPC.parent / "web.nginx"
+LOG_FORMAT = """{"t": "$time_iso8601", "who": "$remote_addr", "what":"$request",
+  "code": $status, "n": "${body_bytes_sent}", "both": "$host:$server_port", "x": "$unknown"}"""
+
+
+def test_a_declared_format_says_what_members_are_called(server: Server) -> None:
+    nginx = load_dataset(NGINX)
+    line = {
+        "t": "2026-03-01T10:00:00Z",
+        "who": "198.51.100.23",
+        "what": "GET /a HTTP/1.1",
+        "code": 404,
+        "n": "7",
+    }
+    (found,) = simulated(server.simulate, nginx, [json.dumps(line)], options={"format": LOG_FORMAT})
+    assert found is not None
+    assert found["@timestamp"] == "2026-03-01T10:00:00.000Z"
+    assert found["source"]["ip"] == "198.51.100.23"
+    assert found["url"]["path"] == "/a"
+    assert found["http"]["response"] == {"status_code": 404, "body": {"bytes": 7}}
+    with pytest.raises(UsageError, match="no member"):
+        build_pipeline(nginx, options={"format": '{"t": "$unknown"}'})
+
+
+def test_more_columns_than_declared_are_told(server: Server) -> None:
+    nginx = load_dataset(NGINX)
+    declared = (
+        '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_user_agent"'
+    )
+    line = '198.51.100.23 - - [01/Mar/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 612 "x"'
+    good, more = simulated(server.simulate, nginx, [line, f'{line} "y"'], options={"format": declared})
+    assert good is not None
+    assert more is not None
+    assert "error" not in good
+    assert more["error"]["message"] == ["access_log: more columns than the declared format has"]
+    assert more["user_agent"]["original"] == "x"

@@ -11,6 +11,8 @@ from sigmawatch.datasets import samples
 from sigmawatch.datasets.check import check_samples, update_samples
 from sigmawatch.datasets.derive import related as related_fields
 from sigmawatch.datasets.load import emitted_fields, load_dataset
+from sigmawatch.datasets.parsers import steps_of
+from sigmawatch.datasets.parsers.members import Members
 from sigmawatch.datasets.templates import OPENSEARCH
 from sigmawatch.ecs import allowed_values, ecs_type, types_of_category
 
@@ -135,6 +137,7 @@ def parts_of(dataset: Dataset) -> tuple[Part, ...]:
 def test_every_declared_own_field_is_emitted(name: str) -> None:
     dataset = load_dataset(ROOT / name)
     emitted = set(emitted_fields(dataset.body))
+    emitted.update(step.rest for step in steps_of(dataset.body.parsers) if isinstance(step, Members))
     columns = {
         (raw.rpartition(".")[2] if raw.startswith("sd.") else raw).replace("-", "_").replace(" ", "_")
         for parser in dataset.body.parsers

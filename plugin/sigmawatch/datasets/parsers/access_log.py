@@ -6,6 +6,7 @@ r"""Lines of access logs: the Common Log Format of web servers and proxies, and 
           - 'address ident user* [time] "request" status bytes "referrer" "user-agent"'
         null_values: ["-"]
         next: true                     # a line that none fits is for the next step
+        hex: true                      # a quote inside quotes is `\x22`; where one stands bare, none is escaped
         variables: {remote_addr: address}   # how the option `format` calls the columns
 
 A format is written as its lines look: columns between blanks, some in brackets or quotes. `user*` may hold blanks (it
@@ -14,7 +15,12 @@ asks for an address, to tell formats apart. Behind the columns of the format the
 
 The option `format` is another format, tried first. It may be copied from the configuration of nginx
 (`$remote_addr - $remote_user [$time_local] "$request" …`) or Apache (`%h %l %u %t \"%r\" …`): `variables` says
-which column each of their names is; columns that it does not know are skipped.
+which column each of their names is; columns that it does not know are skipped. One that begins with `{` is for the step
+`members`.
+
+With `hex` (nginx) a quote or a backslash that stands bare says that the server escapes nothing: then a client can write
+what looks like the end of a column. Such a line is read as far as it can be, and `error.message` says so;
+so it does of one with more columns than the option `format` declares.
 """
 
 from __future__ import annotations
@@ -24,6 +30,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.parsers.plain import Plain
+from sigmawatch.datasets.script import literal
 from sigmawatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -116,6 +123,8 @@ class AccessLog(Plain):
     """Whether a line that no format fits is for the next step; else it is refused."""
     variables: Mapping[str, str]
     """What a server's configuration calls a column -> the column."""
+    hex: bool = False
+    """Whether the server escapes quotes and backslashes as `\\x22` and `\\x5C`, if it does at all."""
     kind: str = "access_log"
     options: Sequence[str] = ("format",)
 
@@ -129,12 +138,14 @@ class AccessLog(Plain):
         """Write the tables of the formats and the call that tries them."""
         formats = list(self.formats)
         declared = options.get("format")
-        if declared is not None:
+        own = declared is not None and not str(declared).lstrip().startswith("{")
+        if own:
             formats.insert(0, self._translated(str(declared)))
         slots = {name: number for name, number in script.slots.items() if name in self.raw_values}
         script.params["access.formats"] = [parse_format(text).table(slots) for text in formats]
         script.params["access.nulls"] = list(self.null_values)
-        call = "accessLine(text, (List)params.get('access.formats'), (List)params.get('access.nulls'), f, problems)"
+        lists = "(List)params.get('access.formats'), (List)params.get('access.nulls')"
+        call = f"accessLine(text, {lists}, {literal(self.hex)}, {literal(own)}, f, problems)"
         refusal = f" else {{ {script.fault} = 'access_log: the line fits no known format'; }}"
         return f"if ({call}) {{ text = ''; }}{'' if self.next else refusal}\n"
 
@@ -168,7 +179,7 @@ class AccessLog(Plain):
 
 def read(reader: Reader) -> AccessLog:
     """Read the settings of an access_log step."""
-    reader.is_mapping({"formats", "null_values", "next", "variables"})
+    reader.is_mapping({"formats", "null_values", "next", "variables", "hex"})
     formats = []
     listed = reader.get("formats")
     if listed is None:
@@ -185,5 +196,6 @@ def read(reader: Reader) -> AccessLog:
         formats=tuple(formats),
         null_values=reader.texts("null_values"),
         next=reader.flag("next"),
+        hex=reader.flag("hex"),
         variables={name: member.as_text() for name, member in variables.items()} if variables else {},
     )

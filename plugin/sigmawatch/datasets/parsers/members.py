@@ -1,7 +1,7 @@
 r"""Lines that are JSON objects in place of columns: the members are called as the columns are.
 
     - members:
-        required: [srcaddr|pkt-srcaddr]   # columns that prove the format; `a|b`: one of them
+        required: [srcaddr|pkt-srcaddr]   # columns that prove the format, even if empty; `a|b`: one of them
         error: no flow record             # what is said of objects that lack one
         names: {sourceaddress: srcaddr}   # what else members may be called
         null_values: ["-"]                # texts that mean there is no value, besides null and ""
@@ -12,21 +12,26 @@ For a log that comes as columns or as objects, with one description for both: fi
 `src-addr` and `SRC_ADDR` are one. The raw value `form` is `json` for such a line, and nothing is left of it; any other
 line is for the next step, which is taken `when: {form: false}`. A log whose every line is JSON has the step `json`.
 
+The option `format` may be such an object with the variables of a server's configuration as values
+(`{"ip": "$remote_addr"}`): it says what else members are called, `names` what the variables are.
+
 Some servers put texts that are escaped for their own columns into the quotes of JSON (nginx without `escape=json`):
 `\x22` in them, which is no JSON, is read for what it is with `escapes`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.datasets.parsers.columns import FORMAT_FIELD, column_names
 from sigmawatch.datasets.parsers.plain import Plain
 from sigmawatch.datasets.script import literal
+from sigmawatch.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sigmawatch.datasets.reader import Reader
     from sigmawatch.datasets.script import Script
@@ -54,6 +59,7 @@ class Members(Plain):
     escapes: bool = False
     """Whether mappings undo the escapes of columns, so that values which have none must look as if they had."""
     kind: str = "members"
+    options: Sequence[str] = ("format",)
 
     @property
     def raw_values(self) -> Sequence[str]:
@@ -79,18 +85,19 @@ class Members(Plain):
         given = f"givenObject(ctx, raw, (List){script.table('parsed', ['json'])}, (List){required})"
         return f"if (raw == null || raw instanceof Map) {{ raw = {given}; }}\n"
 
-    def write(self, script: Script, options: Mapping[str, Any]) -> str:  # noqa: ARG002  # the protocol's signature
+    def write(self, script: Script, options: Mapping[str, Any]) -> str:
         """Write the table of names and the call that takes an object apart."""
+        names = {**self.names, **self._declared(str(options.get("format") or ""), script.listed)}
         own = [name for name in script.listed if name != FORM]
         slots = {name: script.slots.get(name, -1) for name in own}
         # Columns under their own names come before what somebody else calls them.
-        slots = {**{name: slots.get(column, -1) for name, column in self.names.items()}, **slots}
+        slots = {**slots, **{name: slots.get(column, -1) for name, column in names.items()}}
         table = script.table(
             "members",
             {
                 "slots": slots,
                 "required": [list(group) for group in self.required],
-                "columns": dict(self.names),
+                "columns": names,
                 "nulls": dict.fromkeys(self.null_values, True),
                 "reserved": script.reserved(self.rest) if self.rest else {},
                 "escapes": self.escapes,
@@ -107,6 +114,27 @@ class Members(Plain):
             "text = '';\n"
             "}\n"
         )
+
+    def _declared(self, text: str, known: Collection[str]) -> Mapping[str, str]:
+        """Return what members are called by the option `format`. Raises UsageError when it names none."""
+        if not text.lstrip().startswith("{"):
+            return {}
+        found = {}
+        for key, variable in _VARIABLE.findall(text):
+            name, *_ = column_names(variable)
+            column = self.names.get(name, name)
+            if column in known:
+                found.update(dict.fromkeys(column_names(key)[:1], column))
+        if not found:
+            raise UsageError(
+                "the option `format` has no member whose value is a known variable",
+                hint='For example {"ip": "$remote_addr", "request": "$request"}.',
+            )
+        return found
+
+
+_VARIABLE = re.compile(r'"([^"]+)"\s*:\s*"?\$\{?(\w+)\}?"?\s*(?=[,}])')
+"""A member of a format whose value is one variable."""
 
 
 def read(reader: Reader) -> Members:
