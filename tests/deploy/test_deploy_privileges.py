@@ -140,13 +140,13 @@ def test_a_deployer_can_do_all_its_work_and_needs_each_privilege(secured: Secure
     for_streams = [
         "manage_ilm",
         "create_index on logs-*",
-        "indices:admin/settings/update on logs-*",
-        "manage_ilm on logs-*",
         "monitor on logs-*",
         "view_index_metadata on logs-*",
         # And those for what `status` tells of the archive.
         "monitor on sigmawatch-archive-*",
         "view_index_metadata on sigmawatch-archive-*",
+        # With which ILM does what its policies say.
+        "manage on logs-*",
     ]
     assert needless(secured, role("deployer"), deploys, prepare) == for_streams
 
@@ -340,11 +340,26 @@ def test_a_role_allows_no_more_than_its_work(secured: Secured, name: str) -> Non
         secured.admin.request(
             "PUT", f"/{index}/_doc/1", {"a": 1}, params={"refresh": "true", "pipeline": "_none"}
         )
-    with secured.as_role(role(name)) as cluster:
+    # The policies of a deployer delete logs and alerts with its rights, where it deploys any.
+    with secured.as_role(role(name, retention=False)) as cluster:
         for method, path, body in FORBIDDEN[name]:
             with pytest.raises(ResponseError) as caught:
                 cluster.request(method, path, body)
             assert (path, caught.value.status) == (path, 403)
+
+
+def test_a_deployer_may_do_what_its_policies_do_and_reads_nothing(secured: Secured) -> None:
+    emptied_by(secured.admin)
+    for index in ("logs-auth.sshd-default", "sigmawatch-alerts-default-2026.03"):
+        secured.admin.request("PUT", f"/{index}/_doc/1", {"a": 1}, params={"pipeline": "_none"})
+        with secured.as_role(role("deployer")) as deployer:
+            with pytest.raises(ResponseError, match="403"):
+                counted(deployer, index)
+            # Actions of ILM: set_priority, readonly, forcemerge, delete.
+            deployer.request("PUT", f"/{index}/_settings", {"index.priority": 50})
+            deployer.request("PUT", f"/{index}/_block/write")
+            deployer.request("POST", f"/{index}/_forcemerge", params={"max_num_segments": "1"})
+            deployer.request("DELETE", f"/{index}")
 
 
 def test_the_roles_of_a_tenant_reach_its_logs_and_alerts_and_no_others(secured: Secured) -> None:
@@ -421,6 +436,11 @@ def test_what_a_deployer_may_not_try_is_no_failure(secured: Secured) -> None:
 def test_the_doctor_tells_what_somebody_lacks(secured: Secured) -> None:
     with secured.as_role(role("deployer")) as deployer:
         assert check_privileges(deployer, "deployer", target=Target.RUNNER).verdict is Verdict.FINE
+    with secured.as_role(role("deployer", retention=False)) as deployer:
+        keeping = check_privileges(deployer, "deployer", target=Target.RUNNER)
+        assert {"cluster: manage_ilm", "logs-*: manage"} <= set(keeping.details)
+        fine = check_privileges(deployer, "deployer", target=Target.RUNNER, retention=False)
+        assert fine.verdict is Verdict.FINE
         found = check_privileges(deployer, "runner", target=Target.RUNNER)
     assert found.verdict is Verdict.PROBLEM
     assert found.details == (

@@ -50,6 +50,14 @@ class ResponseError(ClusterError):
             self.reason = told if isinstance(told, str) else "; ".join(map(str, told))
         elif isinstance(error, str):
             self.reason = error
+        elif isinstance(body, dict) and isinstance(body.get("reason"), str):
+            # OpenSearch's security plugin, of a body that it does not take: beside the reason stands what is wrong.
+            wrong = [
+                f"{name}: {told['keys'] if isinstance(told, dict) and 'keys' in told else told}"
+                for name, told in body.items()
+                if name not in {"status", "reason"}
+            ]
+            self.reason = "; ".join([body["reason"], *wrong])
         elif isinstance(body, str):
             self.reason = _gist(body)
         reason = self.reason or (str(body)[:_SHOWN] if body else "no reason given")
@@ -101,6 +109,13 @@ def _hint(status: int, error_type: str, reason: str, login: str, endpoint: str) 
         if granted:
             names = granted.group(2).replace(",", ", ")
             return f"Our {login or 'login'} lacks one of the {granted.group(1)} privileges {names}."
+        if missing := re.search(r"no permissions for \[(.+)\] and User ", reason):
+            return f"Our {login or 'login'} lacks the permissions {missing.group(1)}."
+        if "No permission to access REST API" in reason:
+            return (
+                "Who changes roles needs one of plugins.security.restapi.roles_enabled, or the permission "
+                "restapi:admin/roles."
+            )
         if "license is non-compliant" in reason:
             return "The cluster's licence does not include this; see GET _license."
         return f"Our {login or 'login'} lacks a privilege for this."

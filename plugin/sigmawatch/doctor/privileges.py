@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sigmawatch.cluster import ResponseError
 from sigmawatch.doctor.findings import Finding, Verdict
+from sigmawatch.doctor.permissions import check_permissions
 from sigmawatch.render.target import Target
 from sigmawatch.roles import later_names, role
 
@@ -17,18 +18,20 @@ if TYPE_CHECKING:
 __all__ = ["check_privileges"]
 
 
-def check_privileges(cluster: Cluster, name: str, *, target: Target, tenant: str = "") -> Finding:
+def check_privileges(
+    cluster: Cluster, name: str, *, target: Target, tenant: str = "", retention: bool = True
+) -> Finding:
     """Return whether we may do what a role needs; the cluster itself is asked. Raises ClusterError.
 
-    What is needed in Kibana is asked where one is configured: Elasticsearch knows that, too.
+    What is needed in Kibana is asked where one is configured: Elasticsearch knows that, too. `retention`: whether a
+    deployer's policies roll over and delete.
     """
+    if cluster.info.distribution == "opensearch":
+        return check_permissions(cluster, name, target=target, tenant=tenant, retention=retention)
     check = f"privileges of a {name}"
-    if cluster.info.distribution != "elasticsearch":
-        # OpenSearch has no API that answers this for a user; its security plugin tells with each request.
-        return Finding(check, Verdict.UNKNOWN, "OpenSearch does not tell privileges beforehand")
     kibana = cluster.settings.kibana
     space = kibana.space if kibana is not None else None
-    wanted = role(name, target=target, space=space, tenant=tenant)
+    wanted = role(name, target=target, space=space, tenant=tenant, retention=retention)
     applications = wanted.get("applications", ())
     body = {
         "cluster": wanted["cluster"],

@@ -22,6 +22,7 @@ from sigmawatch.config import dataset_settings
 from sigmawatch.doctor import Finding, Verdict, check_privileges, check_rules, check_surroundings
 from sigmawatch.errors import TargetUnavailable
 from sigmawatch.render.target import Target
+from sigmawatch.retention import Mechanism, choose_mechanism
 from sigmawatch.roles import ROLES
 
 if TYPE_CHECKING:
@@ -105,7 +106,11 @@ def _examined(
         executing = choose_target(target, cluster.features())
     except TargetUnavailable:  # told already
         executing = Target.RUNNER
-    found += [check_privileges(cluster, name, target=executing, tenant=site.tenant) for name in roles]
+    keeps = _keeps(cluster, site)
+    found += [
+        check_privileges(cluster, name, target=executing, tenant=site.tenant, retention=keeps)
+        for name in roles
+    ]
     types: dict[str, str] = {}
     known = known_datasets(own)
     for dataset in known:
@@ -116,6 +121,14 @@ def _examined(
     found += [Finding("enrichments", Verdict.WARNING, one.message) for one in unmade]
     found += check_rules(cluster, compiled.plans, types, scoping=scoping)
     return found
+
+
+def _keeps(cluster: Cluster, site: Environment) -> bool:
+    """Return whether policies are deployed that act with the rights of who deploys them."""
+    try:
+        return choose_mechanism(site.retention, cluster.features()) in {Mechanism.ILM, Mechanism.ISM}
+    except TargetUnavailable:  # told already
+        return False
 
 
 def _blinded(compiled: Compiled) -> Iterator[Finding]:

@@ -13,17 +13,17 @@ came with single versions and take over what the first ones give (`replacedBy` i
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sigmawatch.render.target import Target
+from sigmawatch.roles.reach import ALIASES, ARCHIVE, CHECKPOINTS, DETECTIONS, FINDINGS, LOGS, OWN, of_tenant
 
-__all__ = ["KIBANA", "ROLES", "later_names", "role"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["KIBANA", "Role", "later_names", "role"]
 
 Role = dict[str, Any]
-
-ROLES = ("deployer", "runner", "archiver", "analyst", "shipper")
-"""deployer: plan, deploy, rollback, status, destroy. runner: `sigmawatch run`. archiver: `sigmawatch archive`.
-analyst: reads alerts, logs and the archive. shipper: sends logs."""
 
 KIBANA = "kibana-.kibana"
 """Kibana among the applications of Elasticsearch; its index cannot be named otherwise since 8.0."""
@@ -45,17 +45,24 @@ _LATER = {
     "visualize": ("visualize_v2",),
 }
 
-_ALIASES = ("sigmawatch-alerts", "sigmawatch-shadow", "sigmawatch-health")
-_OWN = ["sigmawatch-registry", "sigmawatch-releases", "sigmawatch-detections"]
 
-
-def role(name: str, *, target: Target = Target.RUNNER, space: str | None = None, tenant: str = "") -> Role:
-    """Return the body of one of `ROLES`. Raises KeyError for another name.
+def role(
+    name: str,
+    *,
+    target: Target = Target.RUNNER,
+    space: str | None = None,
+    tenant: str = "",
+    retention: bool = True,
+) -> Role:
+    """Return the body of one of `reach.ROLES`. Raises KeyError for another name.
 
     `target`: who executes the detections; a deployer of watches or of Kibana's rules also runs them, so it needs what
     a runner does. `space`: the space of Kibana that is deployed to; None: none, unless Kibana is the target.
     `tenant`: whose logs and alerts alone it is about. What is deployed has no owner that a cluster knows, so every
     deployer may change what another tenant's deployed; sigmawatch itself does not.
+    `retention`: the deployer also deploys ILM policies. ILM does what they say with the roles that who updated them
+    last had then, and wants `manage` on all their indices (Elasticsearch's reference, "Create or update lifecycle
+    policy"): without it nothing is rolled over or deleted.
     """
     if target is Target.KIBANA:
         space = space or "default"
@@ -67,23 +74,15 @@ def role(name: str, *, target: Target = Target.RUNNER, space: str | None = None,
         "shipper": _shipper,
     }
     body = makers[name](target, space)
+    if name == "deployer" and retention:
+        body["cluster"].append("manage_ilm")
+        body["indices"].append(_access([LOGS, *FINDINGS], "manage"))
     if not tenant:
         return body
     indices = [
-        {**one, "names": [_of_tenant(index, tenant) for index in one["names"]]} for one in body["indices"]
+        {**one, "names": [of_tenant(index, tenant) for index in one["names"]]} for one in body["indices"]
     ]
     return {**body, "indices": indices}
-
-
-def _of_tenant(index: str, tenant: str) -> str:
-    """Return the indices of a tenant among those of a name or pattern: of logs, alerts, trials and health notes."""
-    if index == "logs-*":
-        return f"logs-*-{tenant}"
-    if index == "sigmawatch-archive-*":
-        return f"sigmawatch-archive-logs-*-{tenant}@*"
-    # Whoever may read an alias may read all that is behind it, so a tenant has its own.
-    alias = index.removesuffix("-*")
-    return index.replace(alias, f"{alias}-{tenant}", 1) if alias in _ALIASES else index
 
 
 def later_names(privilege: str) -> tuple[str, ...]:
@@ -98,7 +97,6 @@ def _deployer(target: Target, space: str | None) -> Role:
         "monitor",
         "manage_index_templates",
         "manage_ingest_pipelines",
-        "manage_ilm",
         # There is no named privilege for scripts below `manage`.
         "cluster:admin/script/get",
         "cluster:admin/script/put",
@@ -106,18 +104,11 @@ def _deployer(target: Target, space: str | None) -> Role:
         *watches,
     ]
     indices = [
-        _access(_OWN, "create_index", "view_index_metadata", "read", "write"),
-        _access(["logs-*"], "create_index"),
-        _access(
-            ["logs-*", "sigmawatch-alerts-*", "sigmawatch-shadow-*", "sigmawatch-health-*"],
-            # Which policy an index has is a setting; below `manage`, which may delete, nothing named can write those.
-            "indices:admin/settings/update",
-            "manage_ilm",
-            "monitor",
-            "view_index_metadata",
-        ),
+        _access(OWN, "create_index", "view_index_metadata", "read", "write"),
+        _access([LOGS], "create_index"),
+        _access([LOGS, *FINDINGS], "monitor", "view_index_metadata"),
         # `status` tells what is archived.
-        _access(["sigmawatch-archive-*"], "monitor", "view_index_metadata"),
+        _access([ARCHIVE], "monitor", "view_index_metadata"),
     ]
     if target is Target.WATCHER:
         # A watch does what it does with the rights of whoever deployed it.
@@ -127,7 +118,7 @@ def _deployer(target: Target, space: str | None) -> Role:
         # A rule searches with the rights of whoever edited it last, in an API key that Kibana makes of them; its
         # exceptions may refer to lists of values.
         indices += [
-            _access(["logs-*"], "read"),
+            _access([LOGS], "read"),
             _access([f".lists-{space}", f".items-{space}"], "read"),
         ]
         # Rules are sent with the actions that analysts gave them, and those only by who may use their connectors.
@@ -140,12 +131,12 @@ def _runner(target: Target, space: str | None) -> Role:
     return {
         "cluster": [_PRODUCT],
         "indices": [
-            _access(["logs-*"], "read"),
-            _access(["sigmawatch-detections"], "read", "view_index_metadata"),
-            _access(["sigmawatch-checkpoints"], "create_index", "view_index_metadata", "read", "write"),
+            _access([LOGS], "read"),
+            _access([DETECTIONS], "read", "view_index_metadata"),
+            _access([CHECKPOINTS], "create_index", "view_index_metadata", "read", "write"),
             # Reading, too: what was reported is not reported again. Servers keep silent about what may not be read.
             _access(
-                ["sigmawatch-alerts-*", "sigmawatch-shadow-*", "sigmawatch-health-*"],
+                FINDINGS,
                 "create_index",
                 "read",
                 "write",
@@ -161,9 +152,9 @@ def _archiver(target: Target, space: str | None) -> Role:
         "cluster": ["monitor"],
         "indices": [
             # What is not searchable yet is not copied. Below `maintenance`, which may merge, too.
-            _access(["logs-*"], "indices:admin/refresh*", "monitor", "read", "view_index_metadata"),
+            _access([LOGS], "indices:admin/refresh*", "monitor", "read", "view_index_metadata"),
             _access(
-                ["sigmawatch-archive-*"],
+                [ARCHIVE],
                 "create_doc",
                 "create_index",
                 # Of copies that are as old as they may be.
@@ -182,7 +173,7 @@ def _archiver(target: Target, space: str | None) -> Role:
 
 
 def _analyst(target: Target, space: str | None) -> Role:
-    names = ["logs-*", "sigmawatch-archive-*", *(name for each in _ALIASES for name in (each, f"{each}-*"))]
+    names = [LOGS, ARCHIVE, *(name for each in ALIASES for name in (each, f"{each}-*"))]
     indices = [_access(names, "read", "view_index_metadata")]
     features = [f"{feature}.read" for feature in _SHOWN]
     if target is Target.KIBANA:
@@ -195,7 +186,7 @@ def _analyst(target: Target, space: str | None) -> Role:
 
 def _shipper(target: Target, space: str | None) -> Role:
     del target, space
-    return {"cluster": ["monitor"], "indices": [_access(["logs-*"], "auto_configure", "create_doc")]}
+    return {"cluster": ["monitor"], "indices": [_access([LOGS], "auto_configure", "create_doc")]}
 
 
 def _kibana(space: str | None, features: list[str]) -> Role:
@@ -208,5 +199,5 @@ def _kibana(space: str | None, features: list[str]) -> Role:
     }
 
 
-def _access(names: list[str], *privileges: str) -> dict[str, Any]:
-    return {"names": names, "privileges": list(privileges)}
+def _access(names: Sequence[str], *privileges: str) -> dict[str, Any]:
+    return {"names": list(names), "privileges": list(privileges)}
