@@ -104,6 +104,8 @@ def _ism() -> list[dict[str, Any]]:
             [LOGS, *FINDINGS],
             # What index management asks of who gives an index a policy, takes it away, or looks at it.
             "indices:admin/opensearch/ism/managedindex",
+            # Of a pattern whose policy goes, it has to know whether anything stays.
+            "indices:admin/resolve/index",
             # And what the actions of our policies do: rollover, read_only and index_priority, force_merge, delete.
             "indices:admin/delete",
             "indices:admin/forcemerge",
@@ -138,10 +140,9 @@ def _deployer(target: Target) -> _Parts:
             _INDEX,
         ),
         _access([LOGS], "indices:admin/data_stream/create"),
-        # Of what stays, it has to know whether it holds data and who keeps it.
-        _access([LOGS, *FINDINGS], "indices:admin/resolve/index", *_ABOUT),
-        # `status` tells what is archived.
+        # `status` tells what is archived, and what waits for it.
         _access([ARCHIVE], "indices:admin/get", *_ABOUT),
+        _access([LOGS], *_ABOUT),
         # Which data streams there are, and which pipelines indices use that must not go. No content.
         _access(["*"], "indices:admin/data_stream/get", "indices:monitor/settings/get"),
     ]
@@ -166,10 +167,9 @@ def _runner(target: Target) -> _Parts:
         [
             _access([LOGS], _MSEARCH, _SEARCH),
             _access([DETECTIONS], _SEARCH, "indices:monitor/settings/get"),
-            _access(
-                [CHECKPOINTS], "indices:admin/create", "indices:admin/get", _SEARCH, _BULK, _DELETE, _INDEX
-            ),
-            # Reading, too: what was reported is not reported again.
+            _access([CHECKPOINTS], "indices:admin/create", "indices:admin/get", _SEARCH, _BULK, _INDEX),
+            # Reading, too: what was reported is not reported again. And what two runners report at the same moment,
+            # one of them takes back.
             _access(FINDINGS, "indices:admin/create", _MSEARCH, _SEARCH, _BULK, _DELETE, _INDEX),
         ],
     )
