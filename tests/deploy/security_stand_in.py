@@ -19,11 +19,18 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import orjson
-from watcher_stand_in import Refused, WatcherStandIn
+
+from deploy.watcher_stand_in import Refused, WatcherStandIn
 
 _API = "/_plugins/_security/api/roles"
 _LISTS = ("cluster_permissions", "index_permissions", "tenant_permissions")
-_INDEX = {"index_patterns": [], "dls": None, "fls": [], "masked_fields": [], "allowed_actions": []}
+_INDEX: dict[str, Any] = {
+    "index_patterns": [],
+    "dls": None,
+    "fls": [],
+    "masked_fields": [],
+    "allowed_actions": [],
+}
 _TENANT: dict[str, Any] = {"tenant_patterns": [], "allowed_actions": []}
 
 

@@ -12,16 +12,16 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from alerting_stand_in import AlertingStandIn
-from deploy_targets import target_at
-from lifecycle_stand_in import LifecycleStandIn
-from test_deploy_monitors import monitor
-from test_deploy_privileges import FEW, deploys
-from test_deploy_retention import OLD, STREAM, made
-from traced_actions import Demand, TracedEngine, granted, permissions, traced_engine
 
 from archive.archived_streams import Streams, now
 from cli.command_line import emptied_by
+from deploy.alerting_stand_in import AlertingStandIn
+from deploy.deploy_targets import target_at
+from deploy.lifecycle_stand_in import LifecycleStandIn
+from deploy.test_deploy_monitors import monitor
+from deploy.test_deploy_privileges import FEW, deploys
+from deploy.test_deploy_retention import OLD, STREAM, made
+from deploy.traced_actions import Demand, TracedEngine, granted, permissions, traced_engine
 from sigmawatch.archive.archiver import archive
 from sigmawatch.archive.holdings import DAY, read_archives
 from sigmawatch.bundle import bundle_for

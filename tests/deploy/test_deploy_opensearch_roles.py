@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_targets import Target, target_at
-from security_stand_in import SecurityStandIn
-from spoilt_deploys import Witness, spoilt_deploys
 
 from cli.command_line import sigmawatch, write
 from cluster.fault_proxy import Fault, FaultProxy
+from deploy.deploy_targets import Target, target_at
+from deploy.security_stand_in import SecurityStandIn
+from deploy.spoilt_deploys import Witness, spoilt_deploys
 from sigmawatch.artifact import Artifact
 from sigmawatch.bundle import brought_artifacts
 from sigmawatch.cluster import ConnectionSettings, ResponseError, connect
