@@ -157,6 +157,20 @@ def test_403_names_the_missing_privilege() -> None:
     )
 
 
+def test_403_of_opensearchs_security_plugin_names_the_missing_permissions() -> None:
+    who = "User [name=me, backend_roles=[], requestedTenant=null]"
+    reason = f"no permissions for [indices:data/write/bulk[s], indices:data/write/index] and {who}"
+    with (
+        HttpStandIn(error(403, "security_exception", reason)) as server,
+        pytest.raises(ResponseError) as caught,
+    ):
+        client(server, basic=("me", "hidden-word")).request("PUT", "/x/_doc/1", {})
+    assert (
+        caught.value.hint
+        == "Our user me lacks the permissions indices:data/write/bulk[s], indices:data/write/index."
+    )
+
+
 def test_429_is_retried_after_the_time_that_the_server_asks_for() -> None:
     slept: list[float] = []
     busy = error(429, "circuit_breaking_exception", "too large", **{"retry-after": "7"})

@@ -112,8 +112,8 @@ class WatcherStandIn(Served):
             return self._watcher(method, path.split("/")[2:], params, raw)
         if path == "/_bulk":
             return self._bulk(raw)
-        if path == "/_search/scroll":
-            return 200, {}
+        if path == "/_search/scroll":  # the first page had everything
+            return 200, {"_scroll_id": "s", "hits": {"hits": []}}
         if found := re.fullmatch(r"/([^/_][^/]*)(?:/(_doc|_create|_search|_mget)(?:/(.+))?)?", path):
             return self._documents(method, found[1], found[2], found[3], params, raw)
         raise Refused(
@@ -295,7 +295,8 @@ class WatcherStandIn(Served):
             ]
             if body["sort"] != ["_doc"]:
                 hits.sort(key=lambda hit: hit["_source"]["number"], reverse=True)
-            return 200, {"_scroll_id": "s", "hits": {"hits": hits[: body["size"]]}}
+            most = None if "scroll" in params else body["size"]
+            return 200, {"_scroll_id": "s", "hits": {"hits": hits[:most]}}
         assert name is not None
         current = documents.get(name)
         if method == "GET":

@@ -2,8 +2,8 @@
 
 As bodies for `PUT _security/role/NAME`, or as role descriptors of an API key. Tests on a real Elasticsearch prove that
 they are enough for the work, and that nothing could be left out; except for what only data streams, index lifecycle
-management and Watcher need (privileges on `logs-*` and on alerts of a deployer, `manage_ilm`, `manage_watcher`), which
-the engine of the tests is built without.
+management and Watcher need (privileges on `logs-*` and on alerts of a deployer, `manage_ilm` and what its policies do,
+`manage_watcher`), which the engine of the tests is built without.
 
 What Kibana lets people do are privileges of its application in the same roles: Kibana's own role API writes nothing
 else, and this way one body also serves for API keys. They have the first names of Kibana's features (`siem`,
