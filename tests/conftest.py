@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.command_line import emptied
 from sigmawatch import engine
 
 if TYPE_CHECKING:
@@ -49,16 +50,42 @@ def elasticsearch8() -> Iterator[engine.Node]:
     yield from _elasticsearch(engine.Engine.ELASTICSEARCH8)
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("opensearch", marks=pytest.mark.engine),
-        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
-    ]
+ENGINES = (
+    pytest.param("opensearch", marks=pytest.mark.engine),
+    pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
 )
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def each_engine(request: pytest.FixtureRequest) -> engine.Node:
     """The shared node of each of the two engines in turn."""
     node: engine.Node = request.getfixturevalue(request.param)
     return node
+
+
+@pytest.fixture(
+    scope="module", params=[*ENGINES, pytest.param("elasticsearch8", marks=pytest.mark.elasticsearch)]
+)
+def each_version(request: pytest.FixtureRequest) -> engine.Node:
+    """The same, and Elasticsearch 8."""
+    node: engine.Node = request.getfixturevalue(request.param)
+    return node
+
+
+@pytest.fixture
+def cluster_url(opensearch: engine.Node) -> Iterator[str]:
+    """The address of an OpenSearch that nothing of ours is in, nor afterwards."""
+    emptied(opensearch.url)
+    yield opensearch.url
+    emptied(opensearch.url)
+
+
+@pytest.fixture
+def each_cluster_url(each_engine: engine.Node) -> Iterator[str]:
+    """The same of each of the two engines in turn."""
+    emptied(each_engine.url)
+    yield each_engine.url
+    emptied(each_engine.url)
 
 
 def _elasticsearch(kind: engine.Engine) -> Iterator[engine.Node]:

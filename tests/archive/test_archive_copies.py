@@ -26,6 +26,7 @@ from sigmawatch.archive.archiver import archive
 from sigmawatch.archive.copying import CopyFailed, copy_index
 from sigmawatch.archive.holdings import DAY, State, read_archives
 from sigmawatch.datasets.privacy import Privacy
+from sigmawatch.engine import Node
 from sigmawatch.errors import TargetUnavailable, UsageError
 from sigmawatch.retention import Archive
 
@@ -337,7 +338,7 @@ def test_a_dataset_with_pseudonyms_has_no_lines_in_its_archive(streams: Streams)
 
 
 @pytest.mark.elasticsearch
-def test_a_cluster_without_data_streams_says_so(elasticsearch: Any) -> None:
+def test_a_cluster_without_data_streams_says_so(elasticsearch: Node) -> None:
     from sigmawatch.cluster import ConnectionSettings, connect
 
     with connect(ConnectionSettings(elasticsearch.url)) as cluster:

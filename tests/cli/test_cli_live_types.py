@@ -11,13 +11,14 @@ import pytest
 
 from cli.command_line import rule_text, sigmawatch, write
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
+from sigmawatch.engine import Node
 
 DYNAMIC = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 256}}}
 
 
-@pytest.fixture(scope="module", params=["opensearch", "elasticsearch"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    client = connect(ConnectionSettings(request.getfixturevalue(request.param).url))
+@pytest.fixture(scope="module")
+def cluster(each_engine: Node) -> Iterator[Cluster]:
+    client = connect(ConnectionSettings(each_engine.url))
     mappings: dict[str, dict[str, Any]] = {
         "live-a": {"app.user": DYNAMIC, "app.size": {"type": "long"}, "app.mixed": {"type": "keyword"}},
         "live-b": {"app.user": DYNAMIC, "app.size": {"type": "integer"}, "app.mixed": {"type": "ip"}},

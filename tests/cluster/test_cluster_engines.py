@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sigmawatch.cluster import BulkItem, Cluster, ConnectionSettings, ResponseError, bulk, connect
+from sigmawatch.engine import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,21 +15,16 @@ if TYPE_CHECKING:
 INDEX = "swtest-cluster-client"
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("opensearch", marks=pytest.mark.engine),
-        pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
-    ]
-)
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    with connect(ConnectionSettings(request.getfixturevalue(request.param).url)) as one:
+@pytest.fixture
+def cluster(each_engine: Node) -> Iterator[Cluster]:
+    with connect(ConnectionSettings(each_engine.url)) as one:
         one.request("DELETE", f"/{INDEX}", ignore=(404,))
         yield one
         one.request("DELETE", f"/{INDEX}", ignore=(404,))
 
 
-def test_it_knows_what_it_talks_to(cluster: Cluster, request: pytest.FixtureRequest) -> None:
-    assert request.node.callspec.params["cluster"] == cluster.info.distribution
+def test_it_knows_what_it_talks_to(cluster: Cluster, each_engine: Node) -> None:
+    assert cluster.info.distribution == each_engine.engine.value
     assert cluster.info.version >= (3, 0, 0)
     assert cluster.info.uuid
 

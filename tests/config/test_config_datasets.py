@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cli.command_line import contents, emptied, rule_text, sigmawatch, write
+from cli.command_line import contents, rule_text, sigmawatch, write
 from sigmawatch.bundle import build_bundle, compile_pack, known_datasets
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.compile.context import Compiled
@@ -165,13 +165,6 @@ def test_check_tells_both_mistakes_and_rules_that_miss_datasets(tmp_path: Path) 
     ran = sigmawatch("check", rule, "--config", config)
     assert ran.code == 2
     assert f"{config}:2: error: there is no dataset auth.shd (did you mean auth.sshd" in ran.err
-
-
-@pytest.fixture
-def cluster_url(opensearch: Any) -> Any:
-    emptied(opensearch.url)
-    yield opensearch.url
-    emptied(opensearch.url)
 
 
 def test_ingest_says_that_a_dataset_is_switched_off(tmp_path: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from datasets.dataset_server import ENGINES, ROOT, Server, server_of
+from datasets.dataset_server import ROOT, Server
 from sigmawatch.datasets import Dataset, load_datasets
+from sigmawatch.datasets.templates import BARE_ELASTICSEARCH, OPENSEARCH
+from sigmawatch.engine import Engine, Node
 
 
-@pytest.fixture(params=ENGINES)
-def server(request: pytest.FixtureRequest) -> Server:
-    return server_of(request)
+@pytest.fixture(scope="module")
+def server(each_engine: Node) -> Server:
+    is_opensearch = each_engine.engine is Engine.OPENSEARCH
+    return Server(each_engine.url, OPENSEARCH if is_opensearch else BARE_ELASTICSEARCH)
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import pytest
 import urllib3
-
-from sigmawatch.datasets.templates import BARE_ELASTICSEARCH, OPENSEARCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,11 +15,6 @@ if TYPE_CHECKING:
     from sigmawatch.datasets import EngineTraits
 
 ROOT = Path(__file__).parents[2] / "ingest_pipelines"
-ENGINES = (
-    pytest.param("opensearch", marks=pytest.mark.engine),
-    pytest.param("elasticsearch", marks=pytest.mark.elasticsearch),
-)
-"""Parameters of a fixture that is either engine."""
 
 
 class Server:
@@ -57,9 +49,3 @@ class Server:
         script = {"script": {"source": source, "params": params}}
         results = self.simulate({"processors": [script]}, [{"_source": document} for document in documents])
         return [result["doc"]["_source"] for result in results]
-
-
-def server_of(request: pytest.FixtureRequest) -> Server:
-    """Return the engine that a fixture's parameter names."""
-    node = request.getfixturevalue(request.param)
-    return Server(node.url, OPENSEARCH if request.param == "opensearch" else BARE_ELASTICSEARCH)

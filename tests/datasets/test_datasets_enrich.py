@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from cli.command_line import emptied, sigmawatch, write
+from cli.command_line import sigmawatch, write
 from datasets.dataset_server import Server
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.datasets import Dataset, build_pipeline, with_enrichments, without_hook
 from sigmawatch.datasets.derive import ENRICHMENTS
 from sigmawatch.datasets.privacy import Privacy
 from sigmawatch.datasets.threat_intel import load_indicators, read_indicator, threat_intel_artifact
+from sigmawatch.engine import Engine, Node
 from sigmawatch.errors import ContentError
 
 BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
@@ -27,7 +28,7 @@ def nginx(datasets: list[Dataset]) -> Dataset:
 
 
 @pytest.fixture
-def geoip(opensearch: Any) -> Server:
+def geoip(opensearch: Node) -> Server:
     """OpenSearch, which brings databases along; the Elasticsearch that tests run on is built without the processor."""
     from sigmawatch.datasets.templates import OPENSEARCH
 
@@ -264,17 +265,10 @@ detection:
 """
 
 
-@pytest.fixture(params=["opensearch", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)])
-def any_cluster(request: pytest.FixtureRequest) -> Any:
-    url = request.getfixturevalue(request.param).url
-    emptied(url)
-    yield request.param, url
-    emptied(url)
-
-
-@pytest.mark.engine
-def test_rules_ask_for_places_and_indicators(any_cluster: tuple[str, str], tmp_path: Path) -> None:
-    engine, url = any_cluster
+def test_rules_ask_for_places_and_indicators(
+    each_engine: Node, each_cluster_url: str, tmp_path: Path
+) -> None:
+    url, has_geoip = each_cluster_url, each_engine.engine is Engine.OPENSEARCH
     for name, selection in (
         ("from_abroad", "source.geo.country_iso_code: SE"),
         ("known_bad", "tags: threat_intel_match"),
@@ -295,7 +289,7 @@ def test_rules_ask_for_places_and_indicators(any_cluster: tuple[str, str], tmp_p
     at: list[str | Path] = ["--url", url, "--config", config]
     done = sigmawatch("deploy", "--yes", "--pack", tmp_path / "pack", *at)
     assert done.code == 0, done.err
-    assert ("enrichment geoip is left out for web.nginx" in done.err) == (engine != "opensearch")
+    assert ("enrichment geoip is left out for web.nginx" in done.err) == (not has_geoip)
     assert "no event of web.nginx has the field" not in done.err
     lines = [request_line(address)["message"] for address in ("89.160.20.112", "81.2.69.142", "198.51.100.7")]
     log = write(tmp_path / "a.log", "\n".join(lines) + "\n")
@@ -305,7 +299,7 @@ def test_rules_ask_for_places_and_indicators(any_cluster: tuple[str, str], tmp_p
         cluster.request("POST", "/_refresh")
     ran = sigmawatch("run", "--once", "--at", "2026-03-01T10:01:00Z", "--format", "json", "--url", url)
     created = sorted((one["rule"]["id"], one["source"]["ip"]) for one in ran.json["created"])
-    abroad = [("from_abroad", "89.160.20.112")] if engine == "opensearch" else []
+    abroad = [("from_abroad", "89.160.20.112")] if has_geoip else []
     assert created == [*abroad, ("known_bad", "198.51.100.7")]
 
 

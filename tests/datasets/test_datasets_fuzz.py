@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from datasets.dataset_server import ENGINES, server_of
 from datasets.fuzz import Complaint, Target, as_source, declares_drop, fuzz, installed, smallest
 from sigmawatch.datasets import samples
 
@@ -61,11 +60,6 @@ FOUND: list[tuple[str, dict[str, Any]]] = [
     ("flow.aws_vpc", {"message": "2 1", "_format": "version a" + "🦊" * 200}),
 ]
 """Cases that scripts/fuzz found, as it prints them."""
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def server(request: pytest.FixtureRequest) -> Server:
-    return server_of(request)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cli.command_line import emptied, only, sigmawatch, write
+from cli.command_line import only, sigmawatch, write
 from datasets.dataset_server import Server
 from sigmawatch.artifact import with_secrets
 from sigmawatch.cluster import ConnectionSettings, connect
@@ -22,6 +22,7 @@ from sigmawatch.datasets import Dataset, build_pipeline, samples, without_hook
 from sigmawatch.datasets.privacy import KEEP, Privacy, _is_user
 from sigmawatch.datasets.pseudonyms import Pseudonyms, _compress
 from sigmawatch.datasets.script import Script
+from sigmawatch.engine import Node
 from sigmawatch.errors import ContentError, UsageError
 
 KEY = "e3b1c0a94f7d2586e3b1c0a94f7d2586"
@@ -221,7 +222,7 @@ COINCIDENCES = {"cloud.account.id", "event.action", "event.code", "event.provide
 
 @pytest.mark.engine
 def test_no_user_and_no_address_of_any_sample_is_left_anywhere(
-    opensearch: Any, datasets: list[Dataset]
+    opensearch: Node, datasets: list[Dataset]
 ) -> None:
     from sigmawatch.datasets.templates import OPENSEARCH
 
@@ -268,26 +269,17 @@ def configured(folder: Path, *, key: str = "SOC_KEY") -> Path:
     return path
 
 
-@pytest.fixture(params=["opensearch", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)])
-def any_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    url = request.getfixturevalue(request.param).url
-    emptied(url)
-    yield url
-    emptied(url)
-
-
 def secrets_of(key: str) -> list[str]:
     """Return how a key, and what is made of it, would look in JSON."""
     states = Pseudonyms(key.encode()).states()
     return [key, *(str(state) for state in states)]
 
 
-@pytest.mark.engine
 def test_a_brute_force_is_found_on_pseudonyms_and_the_key_is_nowhere_to_be_seen(
-    any_url: str, tmp_path: Path
+    each_cluster_url: str, tmp_path: Path
 ) -> None:
     config = configured(tmp_path)
-    at: list[Any] = ["--url", any_url, "--config", config]
+    at: list[Any] = ["--url", each_cluster_url, "--config", config]
     env = {"SOC_KEY": KEY}
 
     missing = sigmawatch("plan", *at)
@@ -308,10 +300,10 @@ def test_a_brute_force_is_found_on_pseudonyms_and_the_key_is_nowhere_to_be_seen(
     ]
     log = write(tmp_path / "auth.log", "\n".join(lines) + "\n")
     assert sigmawatch("ingest", "--dataset", "auth.sshd", *at, log).code == 0
-    with connect(ConnectionSettings(any_url)) as cluster:
+    with connect(ConnectionSettings(each_cluster_url)) as cluster:
         cluster.request("POST", "/_refresh")
         ran = sigmawatch(
-            "run", "--once", "--at", "2026-03-01T10:05:00Z", "--format", "json", "--url", any_url
+            "run", "--once", "--at", "2026-03-01T10:05:00Z", "--format", "json", "--url", each_cluster_url
         )
         (alert,) = [one for one in ran.json["created"] if one["rule"]["name"] == "SSH brute force"]
         assert alert["source"]["ip"] == str(ip_address(PSEUDONYMS.address("198.51.100.7")))
@@ -347,10 +339,9 @@ def test_a_brute_force_is_found_on_pseudonyms_and_the_key_is_nowhere_to_be_seen(
 
 
 @pytest.mark.engine
-def test_another_key_is_a_change_and_going_back_needs_the_old_one(opensearch: Any, tmp_path: Path) -> None:
-    emptied(opensearch.url)
+def test_another_key_is_a_change_and_going_back_needs_the_old_one(cluster_url: str, tmp_path: Path) -> None:
     other = "0" * 31 + "1"
-    at: list[Any] = ["--url", opensearch.url, "--config", configured(tmp_path)]
+    at: list[Any] = ["--url", cluster_url, "--config", configured(tmp_path)]
     for key in (KEY, other):
         done = sigmawatch("deploy", "--yes", *at, env={"SOC_KEY": key})
         assert done.code == 0, done.err
@@ -362,7 +353,6 @@ def test_another_key_is_a_change_and_going_back_needs_the_old_one(opensearch: An
     assert back.code == 0, back.err
     shown = sigmawatch("releases", "list", "--format", "json", *at).out + back.out
     assert not [secret for secret in (*secrets_of(KEY), *secrets_of(other)) if secret in shown]
-    emptied(opensearch.url)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from sigmawatch.datasets.parsers import steps_of
 from sigmawatch.datasets.parsers.members import Members
 from sigmawatch.datasets.templates import OPENSEARCH
 from sigmawatch.ecs import allowed_values, ecs_type, types_of_category
+from sigmawatch.engine import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -156,7 +157,7 @@ def test_every_declared_own_field_is_emitted(name: str) -> None:
         assert field in emitted or field.rpartition(".")[2] in columns, f"nothing emits {field}"
 
 
-def test_a_sample_that_differs_is_told_with_its_line(opensearch: Any, vpc: Dataset, tmp_path: Path) -> None:
+def test_a_sample_that_differs_is_told_with_its_line(opensearch: Node, vpc: Dataset, tmp_path: Path) -> None:
     server = Server(opensearch.url, OPENSEARCH)
     folder = tmp_path / "flow.aws_vpc"
     (folder / "samples").mkdir(parents=True)

@@ -16,6 +16,7 @@ from sigmawatch.artifact import Artifact
 from sigmawatch.bundle import brought_artifacts
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.deploy import DeployIncomplete, apply, plan, removal_plan
+from sigmawatch.engine import Node
 from sigmawatch.errors import ContentError, TargetUnavailable
 from sigmawatch.pack.layout import Pack
 
@@ -174,13 +175,13 @@ def test_what_cannot_be_an_artifact_is_told_with_its_file(tmp_path: Path) -> Non
 
 
 @pytest.mark.engine
-def test_what_a_pack_brings_is_deployed_with_it(opensearch: Any, tmp_path: Path) -> None:
+def test_what_a_pack_brings_is_deployed_with_it(opensearch: Node, tmp_path: Path) -> None:
     write(tmp_path / "soc/rules/r.yml", rule_text(head="name: my_rule"))
     write(
         tmp_path / "soc/artifacts/ingest_pipeline/swtest-brought.yml",
         "processors: [{set: {field: a, value: b}}]\n",
     )
-    options = ["--url", opensearch.url, "--pack", tmp_path / "soc"]
+    options: list[str | Path] = ["--url", opensearch.url, "--pack", tmp_path / "soc"]
     try:
         done = sigmawatch("deploy", "--yes", *options)
         assert done.code == 0, done.err

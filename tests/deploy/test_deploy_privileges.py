@@ -27,6 +27,7 @@ from sigmawatch.deploy.proof import prove
 from sigmawatch.deploy.releases import list_releases, read_release, release_before, restored
 from sigmawatch.deploy.status import read_status
 from sigmawatch.doctor import Finding, Verdict, check_privileges
+from sigmawatch.engine import Node
 from sigmawatch.errors import SigmawatchError, TargetUnavailable
 from sigmawatch.pack.layout import builtin_pack
 from sigmawatch.render.target import Target
@@ -573,7 +574,7 @@ def test_roles_are_deployed_like_everything_else(secured: Secured) -> None:
     assert secured.admin.request("GET", "/_security/role/swtest-role", ignore=(404,)) is None
 
 
-def test_roles_where_there_is_no_security_are_refused_before_anything_is_written(elasticsearch: Any) -> None:
+def test_roles_where_there_is_no_security_are_refused_before_anything_is_written(elasticsearch: Node) -> None:
     unavailable = pytest.raises(TargetUnavailable, match="security is switched off")
     with connect(ConnectionSettings(elasticsearch.url)) as cluster, unavailable:
         plan(cluster, [Artifact("role", "swtest-role", role("analyst"))], pack="p")

@@ -17,6 +17,7 @@ from sigmawatch.artifact import Artifact
 from sigmawatch.bundle import bundle_for
 from sigmawatch.deploy import apply, removal_plan
 from sigmawatch.deploy.proof import Failing, NotWorking, prove, samples_of
+from sigmawatch.engine import Node
 from sigmawatch.pack.layout import builtin_pack
 from sigmawatch.render.target import Target as Executor
 
@@ -106,11 +107,11 @@ def test_the_whole_built_in_pack_works_where_it_is_deployed(target: Target) -> N
 
 
 @pytest.mark.engine
-def test_a_deploy_of_what_does_not_work_ends_with_4(opensearch: Any, tmp_path: Path) -> None:
+def test_a_deploy_of_what_does_not_work_ends_with_4(opensearch: Node, tmp_path: Path) -> None:
     pack = tmp_path / "soc"
     write(pack / "rules/r.yml", rule_text(head="name: r"))
     write(pack / "artifacts/ingest_pipeline/swtest-odd.yml", "processors: [{fail: {message: 'never'}}]\n")
-    options = ["--url", opensearch.url, "--pack", pack]
+    options: list[str | Path] = ["--url", opensearch.url, "--pack", pack]
     try:
         done = sigmawatch("deploy", "--yes", *options)
         assert done.code == 4

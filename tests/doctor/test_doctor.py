@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cli.command_line import emptied, only, rule_text, sigmawatch, write
+from cli.command_line import only, rule_text, sigmawatch, write
 from cluster.http_stand_in import INFO, Answer, HttpStandIn, Seen
 from sigmawatch.cluster import ConnectionSettings, connect
 from sigmawatch.doctor import Finding, Verdict, check_surroundings
 from sigmawatch.doctor.surroundings import _must_be_free
+from sigmawatch.engine import Node
 
 GIB = 1 << 30
-
-
-@pytest.fixture
-def cluster_url(opensearch: Any) -> Iterator[str]:
-    emptied(opensearch.url)
-    yield opensearch.url
-    emptied(opensearch.url)
 
 
 def doctor(url: str, *arguments: Any) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -97,7 +90,7 @@ def test_a_read_only_index_and_a_target_that_cannot_be_are_problems(cluster_url:
 
 
 @pytest.mark.elasticsearch
-def test_a_cluster_without_security_is_a_warning(elasticsearch: Any) -> None:
+def test_a_cluster_without_security_is_a_warning(elasticsearch: Node) -> None:
     _, found = doctor(elasticsearch.url)
     assert found["privileges of a deployer"]["verdict"] == "warning"
     assert found["privileges of a deployer"]["message"] == "security is switched off in this cluster"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cli.command_line import emptied, only, sigmawatch
+from sigmawatch.engine import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ DATASETS = ("flow.aws_vpc", "api.aws_cloudtrail", "auth.sshd", "web.apache", "we
 
 
 @pytest.fixture(scope="module")
-def deployed(opensearch: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def deployed(opensearch: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a cluster that the datasets of these tests are deployed in."""
     emptied(opensearch.url)
     few = only(tmp_path_factory.mktemp("config"), *DATASETS)

@@ -16,6 +16,7 @@ import pytest
 from cli.command_line import PROGRAM, Ran, contents, emptied, environment, sigmawatch
 from ingest.conftest import FLOW, flows
 from sigmawatch.cluster import ConnectionSettings, connect
+from sigmawatch.engine import Node
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -376,7 +377,7 @@ def test_a_log_that_several_datasets_read_alike_is_refused_with_their_names(
 
 
 def test_a_dataset_that_is_not_deployed_gets_no_index_of_guessed_types(
-    opensearch: Any, tmp_path: Path
+    opensearch: Node, tmp_path: Path
 ) -> None:
     emptied(opensearch.url)
     before = contents(opensearch.url)

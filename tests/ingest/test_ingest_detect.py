@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.datasets import artifacts, load_datasets, samples
 from sigmawatch.deploy.kind import Write
 from sigmawatch.deploy.kinds import all_kinds
+from sigmawatch.engine import Node
 from sigmawatch.ingest.detect import Detector, Verdict
 from sigmawatch.pack.layout import builtin_pack
 
@@ -64,7 +64,7 @@ UNREADABLE = {
 
 
 @pytest.fixture(scope="module")
-def cluster(opensearch: Any) -> Iterator[Cluster]:
+def cluster(opensearch: Node) -> Iterator[Cluster]:
     """A cluster with all pipelines, and nothing else: detection writes no document."""
     emptied(opensearch.url)
     with connect(ConnectionSettings(opensearch.url)) as found:

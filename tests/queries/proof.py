@@ -23,7 +23,6 @@ from sigmawatch.compile.compiler import CompileContext, compile_rules
 from sigmawatch.compile.plan import Query
 from sigmawatch.datasets import mapping_of
 from sigmawatch.pack.rules import load_rules
-from sigmawatch.render.scripts import script_artifacts
 from sigmawatch.run.msearch import Search, failure_of, msearch
 
 INDEX = "test-proof"
@@ -74,12 +73,6 @@ class Account:
     refused: Counter[str] = field(default_factory=Counter)
     invalid: Counter[str] = field(default_factory=Counter)
     disagreements: list[Disagreement] = field(default_factory=list)
-
-
-def prepare(cluster: Cluster) -> None:
-    """Store the scripts that searches refer to."""
-    for artifact in script_artifacts(watcher=False):
-        cluster.request("PUT", f"/_scripts/{artifact.id}", artifact.body)
 
 
 def proven(

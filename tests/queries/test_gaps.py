@@ -6,14 +6,14 @@ import random
 import re
 from collections.abc import Iterator
 
-import orjson
 import pytest
 
-from sigmawatch.cluster import Cluster, ConnectionSettings, connect
+from queries.indexed import indexed
+from sigmawatch.cluster import Cluster
 from sigmawatch.compile.leaves import Refused
 from sigmawatch.compile.regex import Followed, lucene_expressions
 from sigmawatch.compile.scripted import expressions
-from sigmawatch.render.scripts import script_artifacts
+from sigmawatch.engine import Node
 
 INDEX = "test-gaps"
 
@@ -75,21 +75,16 @@ def values() -> list[str]:
     return list(dict.fromkeys(made))
 
 
-@pytest.fixture(scope="module", params=["opensearch", "elasticsearch"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    client = connect(ConnectionSettings(request.getfixturevalue(request.param).url))
-    for artifact in script_artifacts(watcher=False):
-        client.request("PUT", f"/_scripts/{artifact.id}", dict(artifact.body))
-    client.request("PUT", f"/{INDEX}", {"mappings": {"properties": {"value": {"type": "keyword"}}}})
-    lines = []
-    for number, value in enumerate(values()):
-        # Among several values of a field, any may match.
-        document = {"value": ["-", value]} if number % 5 == 0 else {"value": value}
-        lines += [orjson.dumps({"index": {"_id": str(number)}}), orjson.dumps(document)]
-    client.request("POST", f"/{INDEX}/_bulk", b"\n".join(lines) + b"\n", params={"refresh": "true"})
-    yield client
-    client.request("DELETE", f"/{INDEX}")
-    client.close()
+@pytest.fixture(scope="module")
+def cluster(each_engine: Node) -> Iterator[Cluster]:
+    body = {"mappings": {"properties": {"value": {"type": "keyword"}}}}
+    # Among several values of a field, any may match.
+    documents = {
+        str(number): {"value": ["-", value] if number % 5 == 0 else value}
+        for number, value in enumerate(values())
+    }
+    with indexed(each_engine.url, INDEX, body, documents) as found:
+        yield found
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

@@ -14,12 +14,13 @@ import orjson
 import pytest
 import yaml
 
+from queries.indexed import indexed
 from sigmawatch.bundle import traits_of
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.compile.compiler import CompileContext, compile_rules
 from sigmawatch.datasets import mapping_of
+from sigmawatch.engine import Node
 from sigmawatch.pack.rules import load_rules
-from sigmawatch.render.scripts import script_artifacts
 
 INDEX = "test-meaning"
 
@@ -509,29 +510,21 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=["opensearch", "elasticsearch", "elasticsearch8"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    client = connect(ConnectionSettings(request.getfixturevalue(request.param).url))
-    traits = traits_of(client.features())
-    properties: dict[str, Any] = {name: mapping_of(name, kind, traits) for name, kind in FIELDS.items()}
-    for artifact in script_artifacts(watcher=False):
-        client.request("PUT", f"/_scripts/{artifact.id}", artifact.body)
+@pytest.fixture(scope="module")
+def cluster(each_version: Node) -> Iterator[Cluster]:
+    with connect(ConnectionSettings(each_version.url)) as asked:
+        traits = traits_of(asked.features())
+    properties = {name: mapping_of(name, kind, traits) for name, kind in FIELDS.items()}
     properties["message"] = mapping_of("message", "match_only_text", traits)
     properties["case"] = {"type": "keyword"}
-    client.request("PUT", f"/{INDEX}", {"mappings": {"dynamic": False, "properties": properties}})
-    lines = []
-    for name, case in CASES.items():
-        for number, event in enumerate(itertools.chain(case.matches, case.others)):
-            lines += [
-                orjson.dumps({"index": {"_id": f"{name} {number}"}}),
-                orjson.dumps(event | {"case": name}),
-            ]
-    path = f"/{INDEX}/_bulk"
-    answer = client.request("POST", path, b"\n".join(lines) + b"\n", params={"refresh": "true"})
-    assert not answer["errors"], answer
-    yield client
-    client.request("DELETE", f"/{INDEX}")
-    client.close()
+    documents = {
+        f"{name} {number}": event | {"case": name}
+        for name, case in CASES.items()
+        for number, event in enumerate(itertools.chain(case.matches, case.others))
+    }
+    body = {"mappings": {"dynamic": False, "properties": properties}}
+    with indexed(each_version.url, INDEX, body, documents) as found:
+        yield found
 
 
 def query_of(case: Case, folder: Path) -> Any:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from queries.proof import INDEX, Account, prepare, proven
+from queries.indexed import store_scripts
+from queries.proof import INDEX, Account, proven
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
+from sigmawatch.engine import Node
 
 PAIRS = 1500
 """Rules with an event each; every rule is compared on all events of its batch besides."""
@@ -15,13 +17,12 @@ PAIRS = 1500
 SEED = 1_700_000
 
 
-@pytest.fixture(scope="module", params=["opensearch", "elasticsearch", "elasticsearch8"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    client = connect(ConnectionSettings(request.getfixturevalue(request.param).url))
-    prepare(client)
-    yield client
-    client.request("DELETE", f"/{INDEX}", params={"ignore_unavailable": "true"})
-    client.close()
+@pytest.fixture(scope="module")
+def cluster(each_version: Node) -> Iterator[Cluster]:
+    with connect(ConnectionSettings(each_version.url)) as client:
+        store_scripts(client)
+        yield client
+        client.request("DELETE", f"/{INDEX}", params={"ignore_unavailable": "true"})
 
 
 def test_engines_find_what_rules_mean(cluster: Cluster) -> None:

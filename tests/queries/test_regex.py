@@ -9,10 +9,12 @@ from collections.abc import Iterator
 import orjson
 import pytest
 
-from sigmawatch.cluster import Cluster, ConnectionSettings, connect
+from queries.indexed import indexed
+from sigmawatch.cluster import Cluster
 from sigmawatch.compile.leaves import Refused
 from sigmawatch.compile.regex import Followed, lucene_expressions
 from sigmawatch.compile.scripted import expressions
+from sigmawatch.engine import Node
 
 INDEX = "test-regex"
 
@@ -38,17 +40,12 @@ VALUES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["opensearch", "elasticsearch", "elasticsearch8"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    client = connect(ConnectionSettings(request.getfixturevalue(request.param).url))
-    client.request("PUT", f"/{INDEX}", {"mappings": {"properties": {"value": {"type": "keyword"}}}})
-    lines = []
-    for number, value in enumerate(values()):
-        lines += [orjson.dumps({"index": {"_id": str(number)}}), orjson.dumps({"value": value})]
-    client.request("POST", f"/{INDEX}/_bulk", b"\n".join(lines) + b"\n", params={"refresh": "true"})
-    yield client
-    client.request("DELETE", f"/{INDEX}")
-    client.close()
+@pytest.fixture(scope="module")
+def cluster(each_version: Node) -> Iterator[Cluster]:
+    body = {"mappings": {"properties": {"value": {"type": "keyword"}}}}
+    documents = {str(number): {"value": value} for number, value in enumerate(values())}
+    with indexed(each_version.url, INDEX, body, documents) as found:
+        yield found
 
 
 def values() -> list[str]:

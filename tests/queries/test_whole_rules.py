@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sigmawatch.cluster import ConnectionSettings, connect
+from sigmawatch.engine import Node
 from sigmawatch.testing.ruletests import prepare_rule_tests, run_rule_tests
 
 KEYWORDS = """\
@@ -47,18 +48,14 @@ tests:
 """
 
 
-@pytest.mark.parametrize("engine", ["opensearch", "elasticsearch", "elasticsearch8"])
 @pytest.mark.parametrize("own", [True, False])
-def test_rule_tests_find_what_rules_mean(
-    tmp_path: Path, request: pytest.FixtureRequest, engine: str, own: bool
-) -> None:
+def test_rule_tests_find_what_rules_mean(tmp_path: Path, each_version: Node, own: bool) -> None:
     files = {"k.yml": KEYWORDS, "k.test.yml": KEYWORDS_TEST, "s.yml": SCRIPTED, "s.test.yml": SCRIPTED_TEST}
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     prepared = prepare_rule_tests(sorted(tmp_path.glob("*.test.yml")), [])
-    client = connect(ConnectionSettings(request.getfixturevalue(engine).url))
     steps: list[Any] = []
-    results = run_rule_tests(client, prepared, [], own=own, on_step=steps.append)
-    client.close()
+    with connect(ConnectionSettings(each_version.url)) as client:
+        results = run_rule_tests(client, prepared, [], own=own, on_step=steps.append)
     assert {result.name: result.error for result in results if not result.passed} == {}
     assert len(results) == 7

@@ -8,15 +8,15 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-import orjson
 import pytest
 
+from queries.indexed import indexed
 from sigmawatch.alerts.document import alert_spec, alerts_of_groups, alerts_of_hits
-from sigmawatch.cluster import Cluster, ConnectionSettings, connect
+from sigmawatch.cluster import Cluster
 from sigmawatch.compile.plan import Correlation, CorrelationNode, DetectionPlan, Query, RuleInfo, ValueField
+from sigmawatch.engine import Node
 from sigmawatch.render.opensearch import opensearch_caveats, opensearch_monitor
 from sigmawatch.render.refusal import RenderRefused
-from sigmawatch.render.scripts import script_artifacts
 from sigmawatch.render.search import Moments
 from sigmawatch.run.evaluate import Job, evaluate
 
@@ -106,24 +106,17 @@ def events() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def cluster(opensearch: Any) -> Iterator[Cluster]:
-    client = connect(ConnectionSettings(opensearch.url))
-    for artifact in script_artifacts(watcher=False):
-        client.request("PUT", f"/_scripts/{artifact.id}", dict(artifact.body))
+def cluster(opensearch: Node) -> Iterator[Cluster]:
     properties = {
         "@timestamp": {"type": "date"},
         "event": {"properties": {"outcome": {"type": "keyword"}}},
         "source": {"properties": {"ip": {"type": "ip"}, "bytes": {"type": "long"}}},
         "user": {"properties": {"name": {"type": "keyword"}}},
     }
-    client.request("PUT", f"/{INDEX}", {"mappings": {"dynamic": False, "properties": properties}})
-    lines = []
-    for number, event in enumerate(events()):
-        lines += [orjson.dumps({"create": {"_id": f"e{number}"}}), orjson.dumps(event)]
-    client.request("POST", f"/{INDEX}/_bulk", b"\n".join(lines) + b"\n", params={"refresh": "true"})
-    yield client
-    client.request("DELETE", f"/{INDEX}")
-    client.close()
+    body = {"mappings": {"dynamic": False, "properties": properties}}
+    documents = {f"e{number}": event for number, event in enumerate(events())}
+    with indexed(opensearch.url, INDEX, body, documents) as found:
+        yield found
 
 
 def rendered(cluster: Cluster, bodies: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import orjson
 import pytest
 
+from queries.indexed import indexed
 from sigmawatch.alerts.document import Alert, alert_spec, alerts_of_groups, alerts_of_hits, health_alert
 from sigmawatch.cluster import Cluster, ConnectionSettings, connect
 from sigmawatch.compile.plan import (
@@ -20,7 +20,8 @@ from sigmawatch.compile.plan import (
     RuleInfo,
     ValueField,
 )
-from sigmawatch.render.scripts import script_artifacts, source
+from sigmawatch.engine import Node
+from sigmawatch.render.scripts import source
 from sigmawatch.render.watch import cron, watch_body
 from sigmawatch.testing.testfile import parse_moment
 
@@ -129,25 +130,18 @@ def events() -> list[dict[str, Any]]:
     return [*found, last | {"user": {"name": "anna"}}]
 
 
-@pytest.fixture(scope="module", params=["opensearch", "elasticsearch", "elasticsearch8"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    client = connect(ConnectionSettings(request.getfixturevalue(request.param).url))
-    for artifact in script_artifacts(watcher=False):
-        client.request("PUT", f"/_scripts/{artifact.id}", dict(artifact.body))
+@pytest.fixture(scope="module")
+def cluster(each_version: Node) -> Iterator[Cluster]:
     properties = {
         "@timestamp": {"type": "date"},
         "event": {"properties": {"outcome": {"type": "keyword"}}},
         "source": {"properties": {"ip": {"type": "ip"}, "bytes": {"type": "long"}}},
         "user": {"properties": {"name": {"type": "keyword"}}},
     }
-    client.request("PUT", f"/{INDEX}", {"mappings": {"dynamic": False, "properties": properties}})
-    lines = []
-    for number, event in enumerate(events()):
-        lines += [orjson.dumps({"create": {"_id": f"e{number}"}}), orjson.dumps(event)]
-    client.request("POST", f"/{INDEX}/_bulk", b"\n".join(lines) + b"\n", params={"refresh": "true"})
-    yield client
-    client.request("DELETE", f"/{INDEX}")
-    client.close()
+    body = {"mappings": {"dynamic": False, "properties": properties}}
+    documents = {f"e{number}": event for number, event in enumerate(events())}
+    with indexed(each_version.url, INDEX, body, documents) as found:
+        yield found
 
 
 def rendered_search(plan: DetectionPlan) -> dict[str, Any]:
@@ -259,7 +253,7 @@ def test_the_condition_trips_on_findings_and_on_blindness_only(cluster: Cluster,
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_rule_text_is_never_read_as_a_template(opensearch: Any, name: str) -> None:
+def test_rule_text_is_never_read_as_a_template(opensearch: Node, name: str) -> None:
     hostile: Query = {"wildcard": {"f{{ctx.id}}": {"value": '*{{#toJson}}ctx{{/toJson}}"}}\\n*'}}}
     plan = DetectionPlan(RULE, (INDEX,), hostile, 60, PLANS[name].correlation)
     template = watch_body(plan)["input"]["search"]["request"]["template"]

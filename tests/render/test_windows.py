@@ -10,11 +10,12 @@ from typing import Any
 import orjson
 import pytest
 
+from queries.indexed import indexed
 from render.reference import Event, bursts
 from sigmawatch.alerts.document import alert_spec, iso_time
-from sigmawatch.cluster import Cluster, ConnectionSettings, connect
+from sigmawatch.cluster import Cluster
 from sigmawatch.compile.plan import Correlation, CorrelationNode, DetectionPlan, Query, RuleInfo, ValueField
-from sigmawatch.render.scripts import script_artifacts
+from sigmawatch.engine import Node
 from sigmawatch.render.search import Moments
 from sigmawatch.run.evaluate import Job, evaluate
 
@@ -114,11 +115,8 @@ def as_event(event: dict[str, Any], values: tuple[ValueField, ...]) -> Event:
     return Event(event["time"], frozenset({kinds[event["kind"]]}), tuple(collected))
 
 
-@pytest.fixture(scope="module", params=["opensearch", "elasticsearch", "elasticsearch8"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    client = connect(ConnectionSettings(request.getfixturevalue(request.param).url))
-    for artifact in script_artifacts(watcher=False):
-        client.request("PUT", f"/_scripts/{artifact.id}", dict(artifact.body))
+@pytest.fixture(scope="module")
+def cluster(each_version: Node) -> Iterator[Cluster]:
     properties = {
         "@timestamp": {"type": "date"},
         "stream": {"type": "keyword"},
@@ -127,17 +125,15 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         "port": {"type": "keyword"},
     }
     body = {"settings": {"number_of_shards": 3}, "mappings": {"properties": properties}}
-    client.request("PUT", f"/{INDEX}", body)
-    lines = []
-    for group, events in streams().items():
-        for event in events:
-            document = {key: value for key, value in event.items() if key != "time"}
-            document |= {"@timestamp": event["time"], "stream": group}
-            lines += [orjson.dumps({"index": {}}), orjson.dumps(document)]
-    client.request("POST", f"/{INDEX}/_bulk", b"\n".join(lines) + b"\n", params={"refresh": "true"})
-    yield client
-    client.request("DELETE", f"/{INDEX}")
-    client.close()
+    documents = {
+        f"{group}-{number}": {**event, "@timestamp": event["time"], "stream": group}
+        for group, events in streams().items()
+        for number, event in enumerate(events)
+    }
+    for document in documents.values():
+        del document["time"]
+    with indexed(each_version.url, INDEX, body, documents) as found:
+        yield found
 
 
 def plan_of(
