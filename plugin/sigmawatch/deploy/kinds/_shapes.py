@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sigmawatch.artifact import ArtifactKey
-from sigmawatch.cluster import ResponseError, url_path
+from sigmawatch.cluster import url_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from sigmawatch.cluster import Cluster
-    from sigmawatch.deploy.kind import Body, Kind, Write
+    from sigmawatch.deploy.kind import Body
 
 __all__ = [
     "MARKS",
@@ -22,8 +22,6 @@ __all__ = [
     "marked",
     "marks_in",
     "name_lists",
-    "normal_template",
-    "put_template",
     "unmarked",
 ]
 
@@ -84,31 +82,6 @@ def _text(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_text(one) for one in value]
     return value if value is None else str(value)
-
-
-def normal_template(template: Mapping[str, Any] | None) -> Body:
-    """Return the `template` of a component or index template: settings flat, empty parts left out."""
-    copy = dict(template or {})
-    if copy.get("settings"):
-        copy["settings"] = flat_settings(copy["settings"])
-    return {key: value for key, value in copy.items() if value not in ({}, None)}
-
-
-def put_template(kind: Kind, cluster: Cluster, path: str, one: Write) -> None:
-    """Create or replace a template, unless it is not what may be replaced.
-
-    A new one is created only where there is none, by the server (`create`). Raises as `Kind.write` does.
-    """
-    if one.is_new:
-        try:
-            cluster.request("PUT", path, one.body, params={"create": "true"})
-        except ResponseError as error:
-            if "already exists" not in error.reason:
-                raise
-        else:
-            return
-    kind.look(cluster, one)
-    cluster.request("PUT", path, one.body)
 
 
 def called_names(body: Any, processor: str, key: str) -> Iterator[str]:
