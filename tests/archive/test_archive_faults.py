@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from archive.archived_streams import TOTAL, Streams, connected, now
+from child import python
 from cluster.fault_proxy import Fault, FaultProxy
 from sigmawatch.archive.archiver import archive
 from sigmawatch.cluster import Cluster, ConnectionSettings
@@ -127,14 +127,11 @@ print("done", flush=True)
 
 
 def test_a_run_that_is_killed_at_any_request_is_completed_by_the_next(bench: Bench) -> None:
-    script = f"import sys; sys.path[:0] = {sys.path!r}\n{KILLED}"
     at, killed = 2, 0
     while True:
         at += max(2, STRIDE)
         bench.streams.forget_copies()
-        process: Any = subprocess.Popen(
-            [sys.executable, "-c", script, bench.proxy.url], stdout=subprocess.PIPE, text=True
-        )
+        process: Any = subprocess.Popen(python(KILLED, bench.proxy.url), stdout=subprocess.PIPE, text=True)
 
         def kill(request: int, at: int = at, process: Any = process) -> None:
             if request == at:

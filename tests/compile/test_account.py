@@ -6,21 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-RULE = """\
-title: T
-name: rule_{number}
-logsource: {{category: test}}
-detection:
-  selection: {{{item}}}
-  condition: selection
-"""
+from cli.command_line import rule_text, write
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "account"
 
 
 def test_an_account_counts_rules_and_groups_refusals_by_their_reason(tmp_path: Path) -> None:
     items = ["a: b", "a|expand: '%x%'", "b|expand: '%y%'", "a|nosuch: b"]
     for number, item in enumerate(items):
-        (tmp_path / f"{number}.yml").write_text(RULE.format(number=number, item=item), encoding="utf-8")
+        write(tmp_path / f"{number}.yml", rule_text(item, "category: test", head=f"name: rule_{number}"))
     page = tmp_path / "page.md"
     ran = subprocess.run(
         [sys.executable, SCRIPT, tmp_path, "--markdown", page],

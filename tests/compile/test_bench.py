@@ -8,15 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cli.command_line import rule_text, write
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-RULE = """\
-title: T
-name: rule_{number}
-logsource: {{category: test}}
-detection:
-  selection: {{{item}}}
-  condition: selection
-"""
 
 
 def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -27,7 +21,7 @@ def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_compiler_is_measured_whole_stage_by_stage_and_beside_sigma_cli(tmp_path: Path) -> None:
     for number, item in enumerate(["a: b", "a: '*c'", "a|expand: '%x%'"]):
-        (tmp_path / f"{number}.yml").write_text(RULE.format(number=number, item=item), encoding="utf-8")
+        write(tmp_path / f"{number}.yml", rule_text(item, "category: test", head=f"name: rule_{number}"))
     bench = SCRIPTS / "benches" / "compile.py"
     ran = _run(sys.executable, bench, tmp_path, "--runs", "1", "--against-sigma-cli", "--json")
     assert ran.returncode == 0, ran.stderr
@@ -40,7 +34,7 @@ def test_the_compiler_is_measured_whole_stage_by_stage_and_beside_sigma_cli(tmp_
 
 
 def test_a_command_that_fails_is_no_figure(tmp_path: Path) -> None:
-    (tmp_path / "0.yml").write_text(RULE.format(number=0, item="a: b"), encoding="utf-8")
+    write(tmp_path / "0.yml", rule_text("a: b", "category: test", head="name: rule_0"))
     bench = SCRIPTS / "benches" / "compile.py"
     ran = _run(sys.executable, bench, tmp_path, "--runs", "1", "--against-sigma-cli", "--sigma", "/bin/false")
     assert ran.returncode == 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +12,11 @@ import pytest
 from datasets.dataset_server import ROOT
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.pipeline import without_hook
+from testing.bench import all_pass
 
 if TYPE_CHECKING:
     from datasets.dataset_server import Server
 
-PROGRAM = Path(sys.executable).with_name("sigmawatch")
 SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-1/providers/Microsoft.Network"
 TIME = "2026-03-01T10:00:00.1234567Z"
@@ -206,13 +204,7 @@ def test_rules_find_events_in_every_form(server: Server, tmp_path: Path) -> None
             {"name": f"not {name}", "logs": {"dataset": dataset, "lines": [other]}, "alerts": "none"},
         ]
         (tmp_path / f"{file}.test.yml").write_text(json.dumps({"tests": tests}), encoding="utf-8")
-    command: list[str | Path] = [PROGRAM, "test", tmp_path, "--url", server.url, "--format", "json"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.stdout, ran.stderr
-    report = json.loads(ran.stdout)
-    failed = [f"{one['name']}: {one['got']} {one['error']}" for one in report["tests"] if not one["passed"]]
-    assert not failed, "\n".join(text[:600] for text in failed)
-    assert report["passed"] == 2 * len(CASES)
+    assert all_pass(tmp_path, server.url) == 2 * len(CASES)
 
 
 @pytest.mark.parametrize(

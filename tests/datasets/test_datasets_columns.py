@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from datasets.dataset_server import ROOT, Server
-from datasets.test_datasets_load import write
+from datasets.small_dataset import HEAD, write
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.parsers.access_log import parse_format
@@ -23,12 +23,9 @@ if TYPE_CHECKING:
 
     from sigmawatch.datasets import Dataset
 
-HEAD = """\
-name: test.small
-title: Small
-description: A small one
-module: test
-logsources: [{product: test}]
+COLUMNS = (
+    HEAD
+    + """\
 set: {event.category: [network], event.type: [connection]}
 fields:
   user: user.name
@@ -38,13 +35,14 @@ parse:
   - columns:
       null_values: ["-"]
 """
+)
 FIELDS = "ecs: [user.name, source.port]\nown: {}\n"
 
 
 def dataset_of(tmp_path: Path, settings: str) -> Dataset:
     """Return a dataset with the columns user, port and reason, read as the settings say."""
     lines = "".join(f"      {line}\n" for line in settings.splitlines())
-    return load_dataset(write(tmp_path, HEAD + lines, FIELDS))
+    return load_dataset(write(tmp_path, COLUMNS + lines, FIELDS))
 
 
 def values(document: dict[str, Any] | None) -> list[Any]:
@@ -200,7 +198,9 @@ def test_a_broken_setting_is_told_with_its_line(
     ],
 )
 def test_a_broken_mapping_is_told_with_its_line(tmp_path: Path, mapping: str, message: str) -> None:
-    description = HEAD.replace("user: user.name", f"user: {mapping}") + "      formats: [user port reason]\n"
+    description = (
+        COLUMNS.replace("user: user.name", f"user: {mapping}") + "      formats: [user port reason]\n"
+    )
     with pytest.raises(ContentError) as caught:
         load_dataset(write(tmp_path, description, FIELDS))
     told = [(problem.line, problem.message) for problem in caught.value.problems]
@@ -315,7 +315,7 @@ def test_raw_values_are_parted_into_two(server: Server, tmp_path: Path) -> None:
     dataset = load_dataset(
         write(
             tmp_path,
-            HEAD
+            COLUMNS
             + "      formats: [both more]\n"
             + '  - split: {both: {at: "/", into: [user, port]}, more: {at: "::", into: [rest, reason], last: true}}\n',
             FIELDS,
@@ -335,14 +335,14 @@ def test_a_step_of_patterns_leaves_what_it_captured_to_the_next(server: Server, 
         "  - patterns: {list: [{match: 'a: {rest*}'}, {match: 'b: {rest*}'}], next: rest}\n"
         "  - patterns: {list: [{match: '{user} {port} {reason*}'}], unmatched: {error: none of ours}}\n"
     )
-    dataset = load_dataset(write(tmp_path, HEAD[: HEAD.index("  - columns:")] + steps, FIELDS))
+    dataset = load_dataset(write(tmp_path, COLUMNS[: COLUMNS.index("  - columns:")] + steps, FIELDS))
     lines = {
         "a: me 1 why": ["me", 1, "why"],
         "me 1 b: why": ["me", 1, "b: why"],
         "a: x": ["patterns: none of ours"],
     }
     assert dict(zip(lines, read(server, dataset, list(lines)), strict=True)) == lines
-    broken = HEAD[: HEAD.index("  - columns:")] + steps.replace("next: rest", "next: nobody")
+    broken = COLUMNS[: COLUMNS.index("  - columns:")] + steps.replace("next: rest", "next: nobody")
     with pytest.raises(ContentError) as caught:
         load_dataset(write(tmp_path / "broken", broken, FIELDS))
     assert any("next: no template captures 'nobody'" in problem.message for problem in caught.value.problems)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from datasets.dataset_server import Server
-from datasets.test_datasets_load import DESCRIPTION, FIELDS, write
+from datasets.small_dataset import DESCRIPTION, FIELDS, write
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.public_suffixes import compact, suffix_table

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasets.dataset_server import ROOT
 from sigmawatch.datasets import load_dataset
+from testing.bench import all_pass
 
 if TYPE_CHECKING:
     from datasets.dataset_server import Server
 
-PROGRAM = Path(sys.executable).with_name("sigmawatch")
 PAD = 25_000
 """Characters of padding: more than an index takes as one term."""
 
@@ -116,16 +114,7 @@ def test_rules_find_what_somebody_tried_to_hide(server: Server, tmp_path: Path) 
         (tmp_path / f"{file}.test.yml").write_text(
             json.dumps({"tests": [*tests, absent]}, ensure_ascii=False), encoding="utf-8"
         )
-    command: list[str | Path] = [PROGRAM, "test", tmp_path, "--url", server.url, "--format", "json"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.stdout, ran.stderr
-    failed = [
-        f"{one['name']}: {one['got']} {one['error']}"
-        for one in json.loads(ran.stdout)["tests"]
-        if not one["passed"]
-    ]
-    assert not failed, "\n".join(text[:600] for text in failed)
-    assert json.loads(ran.stdout)["passed"] == 2 * len(CASES)
+    assert all_pass(tmp_path, server.url) == 2 * len(CASES)
 
 
 PLAIN = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from datasets.test_datasets_load import write
+from datasets.small_dataset import write
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.errors import ContentError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from datasets.test_datasets_load import write
+from datasets.small_dataset import HEAD, write
 from sigmawatch.datasets import artifacts, base_artifacts, build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.parsers.paths import Element, Key, PathError, Select, alternatives, parse_path
@@ -23,12 +23,9 @@ if TYPE_CHECKING:
     from datasets.dataset_server import Server
     from sigmawatch.datasets import Dataset
 
-DESCRIPTION = """\
-name: test.small
-title: Small
-description: A small one
-module: test
-logsources: [{product: test}]
+DESCRIPTION = (
+    HEAD
+    + """\
 parse:
   - json:
       required: [kind|type, time]
@@ -82,6 +79,7 @@ cases:
   - when: {"hops[]": ["192.0.2.9", "198.51.*"]}
     set: {event.outcome: failure}
 """
+)
 FIELDS = """\
 ecs: [user.name, user.domain, user.email, source.address, source.ip, source.domain, source.port, destination.address,
   destination.ip, destination.domain, destination.port, user_agent.original, url.domain, dns.answers.data,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from datasets.test_datasets_load import write
+from datasets.small_dataset import HEAD, write
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.pipeline import without_hook
@@ -18,12 +18,9 @@ if TYPE_CHECKING:
     from datasets.dataset_server import Server
 
 VPC = Path(__file__).parents[2] / "ingest_pipelines" / "flow.aws_vpc"
-DESCRIPTION = """\
-name: test.small
-title: Small
-description: A small one
-module: test
-logsources: [{product: test}]
+DESCRIPTION = (
+    HEAD
+    + """\
 parse:
   - members: {required: [user|port], names: {who: user}, null_values: ["-"], rest: test.more, escapes: true}
   - when: {form: false}
@@ -34,6 +31,7 @@ fields:
   port: {to: source.port, type: port, required: if_there}
   reason: event.reason
 """
+)
 FIELDS = "ecs: [user.name, source.port]\nown: {test.more.next: {description: next}}\n"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from datasets.test_datasets_load import write
+from datasets.small_dataset import HEAD, write
 from sigmawatch.datasets import load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.errors import ContentError
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 
     from datasets.dataset_server import Server
 
-HEAD = """\
-name: test.small
-title: Small
-description: A small one
-module: test
-logsources: [{product: test}]
-parse:
-"""
 KV = """\
   - kv:
       keys: [a, b, c]
@@ -46,7 +38,7 @@ own:
 
 
 def described(tmp_path: Path, parse: str, tail: str = TAIL) -> Any:
-    return load_dataset(write(tmp_path, HEAD + parse + tail, FIELDS))
+    return load_dataset(write(tmp_path, HEAD + "parse:\n" + parse + tail, FIELDS))
 
 
 def found(server: Server, dataset: Any, lines: list[str]) -> list[dict[str, Any]]:
@@ -238,7 +230,7 @@ def test_a_switch_sets_what_a_table_has_for_a_value(server: Server, tmp_path: Pa
 def test_mistakes_are_told_with_their_line(
     tmp_path: Path, old: str, new: str, line: int, message: str
 ) -> None:
-    text = HEAD + KV + "  - join: {whole: '{a}{b}'}\n" + TAIL.partition("fields:")[0] + SWITCH
+    text = HEAD + "parse:\n" + KV + "  - join: {whole: '{a}{b}'}\n" + TAIL.partition("fields:")[0] + SWITCH
     if new.startswith("{"):
         new = new[1:-1].replace(", ", "\n      ")
     folder = write(tmp_path, text.replace(old, new, 1), FIELDS)

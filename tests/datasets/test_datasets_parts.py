@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from datasets.dataset_server import Server
-from datasets.test_datasets_load import write
+from datasets.small_dataset import HEAD, write
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.pipeline import without_hook
@@ -16,12 +16,9 @@ from sigmawatch.errors import ContentError
 if TYPE_CHECKING:
     from pathlib import Path
 
-DESCRIPTION = """\
-name: test.small
-title: Small
-description: A small one
-module: test
-logsources: [{product: test}]
+DESCRIPTION = (
+    HEAD
+    + """\
 message: text
 parse:
   - syslog: {bare: true}
@@ -45,6 +42,7 @@ parts:
     other:
       set: {event.type: [info]}
 """
+)
 FIELDS = "ecs: [user.name, source.port]\nown: {}\n"
 
 

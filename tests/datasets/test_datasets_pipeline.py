@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from datasets.dataset_server import ROOT
-from datasets.test_datasets_load import DESCRIPTION, FIELDS, write
+from datasets.small_dataset import DESCRIPTION, FIELDS, write
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
 from sigmawatch.datasets.pipeline import without_hook

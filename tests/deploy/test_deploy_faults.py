@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from child import python
 from cluster.fault_proxy import Fault, FaultProxy
 from deploy.deploy_targets import PREFIX, Target, pipeline
 from deploy.spoilt_deploys import Witness, spoilt_deploys
@@ -179,9 +179,8 @@ class Deployer:
     """A process of its own that deploys, and that can be killed."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        script = f"import sys; sys.path[:0] = {sys.path!r}\n{KILLED}"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", script, url, str(folder)],
+            python(KILLED, url, str(folder)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

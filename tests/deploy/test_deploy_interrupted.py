@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from child import python
 from deploy.deploy_targets import PREFIX, Target, pipeline
 from sigmawatch.cluster import BulkItem, ResponseError, bulk
 from sigmawatch.deploy import DeployIncomplete, DeployLocked, apply
@@ -95,7 +95,7 @@ def test_a_killed_deploy_is_completed_by_the_next(target: Target, before: tuple[
         target.deploy(*MANY)
     new = [pipeline(f"n{number:02}", "2") for number in range(20)]
     killed = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{KILLED}", target.cluster.url, "2"],
+        python(KILLED, target.cluster.url, "2"),
         capture_output=True,
         timeout=180,
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from child import python
 from deploy.deploy_targets import PREFIX, Target, pipeline
 from deploy.test_deploy_lifecycle import bundle
 from sigmawatch.artifact import Artifact
@@ -152,8 +152,7 @@ apply(cluster, plan(cluster, [pipeline("one", "2")], pack="p"), on_progress=on_p
 
 def test_a_killed_deploy_is_taken_back_or_completed(target: Target) -> None:
     target.deploy(pipeline("one"))
-    script = f"import sys; sys.path[:0] = {sys.path!r}\n{KILLED}"
-    command = [sys.executable, "-c", script, target.cluster.url]
+    command = python(KILLED, target.cluster.url)
     assert subprocess.run(command, capture_output=True, timeout=180).returncode == -9
     assert told(target)[0] == (2, "begun", None)
     status = read_status(target.cluster, pack="p")

@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from child import python
 from engine.repository_stand_in import CONTENT, DISTRIBUTION, FILES, repository
 from sigmawatch.engine.fetch import REPOSITORY_VARIABLE
 from sigmawatch.engine.home import installed
 from sigmawatch.errors import EngineError
 
-INSTALL = f"""
+INSTALL = """
 import sys, pathlib
-sys.path[:0] = {sys.path!r}
 from engine.repository_stand_in import DISTRIBUTION
 from sigmawatch.engine.home import installed
 from sigmawatch.errors import EngineError
@@ -141,7 +140,7 @@ def test_a_corrupt_archive_in_the_cache_is_replaced(tmp_path: Path, monkeypatch:
 def test_two_processes_fetch_once(tmp_path: Path) -> None:
     with repository("hanging") as served:
         environment = os.environ | {REPOSITORY_VARIABLE: served.url}
-        command = [sys.executable, "-c", INSTALL, str(tmp_path)]
+        command = python(INSTALL, str(tmp_path))
         first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         assert served.halfway.wait(180)
         second = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
@@ -157,7 +156,7 @@ def test_a_fetch_that_was_killed_leaves_nothing_that_matters(
 ) -> None:
     with repository("hanging") as served:
         environment = os.environ | {REPOSITORY_VARIABLE: served.url}
-        killed = subprocess.Popen([sys.executable, "-c", INSTALL, str(tmp_path)], env=environment)
+        killed = subprocess.Popen(python(INSTALL, str(tmp_path)), env=environment)
         assert served.halfway.wait(180)
         killed.kill()
         killed.wait()
@@ -191,7 +190,7 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_written(
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n{INSTALL}"
     with repository() as served:
         done = subprocess.run(
-            [sys.executable, "-c", limited, str(tmp_path)],
+            python(limited, str(tmp_path)),
             env=os.environ | {REPOSITORY_VARIABLE: served.url, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip

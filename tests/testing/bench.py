@@ -7,7 +7,7 @@ from typing import Any
 
 from cli.command_line import Ran, new_id, rule_text, sigmawatch, write
 
-__all__ = ["correlation", "outcomes", "results", "run", "write_case"]
+__all__ = ["all_pass", "correlation", "outcomes", "results", "run", "write_case"]
 
 
 def correlation(rules: str = "[base]", kind: str = "event_count", more: str = "condition: {gte: 3}") -> str:
@@ -32,6 +32,18 @@ def run(*arguments: str | Path, **options: Any) -> Ran:
 def results(ran: Ran) -> dict[tuple[str, str], dict[str, Any]]:
     """Return the results by folder and name of the test."""
     return {(Path(one["rule"]).parent.name, one["name"]): one for one in ran.json["tests"]}
+
+
+def all_pass(folder: Path, url: str) -> int:
+    """Run all rule tests of a folder on an engine; return how many passed, since none may fail."""
+    answer = run(folder, "--url", url).json
+    failed = [
+        f"{one['rule']} {one['name']}: {one['got']} {one['error']}"
+        for one in answer["tests"]
+        if not one["passed"]
+    ]
+    assert not failed, "\n".join(text[:600] for text in failed)
+    return len(answer["tests"])
 
 
 def outcomes(ran: Ran) -> dict[tuple[str, str], str]:
