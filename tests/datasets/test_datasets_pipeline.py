@@ -13,6 +13,8 @@ from datasets.dataset_server import ROOT
 from datasets.small_dataset import DESCRIPTION, FIELDS, write
 from sigmawatch.datasets import build_pipeline, load_dataset
 from sigmawatch.datasets.check import simulated
+from sigmawatch.datasets.parsers import steps_of
+from sigmawatch.datasets.parsers.columns import Columns
 from sigmawatch.datasets.pipeline import without_hook
 
 if TYPE_CHECKING:
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
     from datasets.dataset_server import Server
     from sigmawatch.datasets import Dataset
 
-V3 = load_dataset(ROOT / "flow.aws_vpc").body.parsers[0].raw_values[:21]
+V3 = next(
+    step.formats[1]
+    for step in steps_of(load_dataset(ROOT / "flow.aws_vpc").body.parsers)
+    if isinstance(step, Columns)
+)
 LINE = (
     "3 123456789010 eni-1 10.0.1.5 203.0.113.12 49152 443 6 20 4249 1767225600 1767225660 ACCEPT OK vpc-1 subnet-1 i-1 "
     "19 IPv4 10.0.1.5 203.0.113.12"

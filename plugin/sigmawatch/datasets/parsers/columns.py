@@ -154,9 +154,13 @@ class Columns(Plain):
             parameters,
             f"""\
 {self._split()}\
+  Map columns = (Map){script.table("columns", columns)};
   List names = null;
   if (declared != null) {{
     names = columnNames(declared.toString());
+    boolean isKnown = false;
+    for (String name : names) {{ if (columns.containsKey(name)) {{ isKnown = true; break; }} }}
+    if (!isKnown) {{ return 'columns: the declared format has no column that is known'; }}
   }} else {{
     names = columnsOfCount((Map){formats_table}, (List){counts}, n, {flags});
     if (names == null) {{
@@ -169,7 +173,6 @@ class Columns(Plain):
   if ({self._wrong_count()}) {{
     return 'columns: ' + n + ' columns, but the declared format has ' + size;
   }}
-  Map columns = (Map){script.table("columns", columns)};
   for (int i = 0; i < n && i < size; ++i) {{
     String value = {"(String)values.get(i)" if self._shaped else "values[i]"};
     if (!({self._nulls()})) {{
