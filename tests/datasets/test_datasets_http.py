@@ -91,6 +91,24 @@ def test_urls_are_split_as_python_does_and_garbage_never_throws(server: Server) 
         assert url.get("port") == split.port
 
 
+def test_a_url_may_begin_with_its_host(server: Server) -> None:
+    main = "Map url = new HashMap(); putHostUrl(url, (String)ctx.get('in')); ctx.put('out', url);"
+    cases: dict[str, dict[str, Any]] = {
+        "www.example.com/a.php?b=1,2": {
+            "domain": "www.example.com", "path": "/a.php", "query": "b=1,2", "extension": "php",
+        },
+        "www.example.com": {"domain": "www.example.com"},
+        "www.example.com:8443/": {"domain": "www.example.com", "port": 8443, "path": "/"},
+        "https://www.example.com/a": {
+            "scheme": "https", "domain": "www.example.com", "path": "/a", "full": "https://www.example.com/a",
+        },
+        "/a?b": {"path": "/a", "query": "b"},
+        "192.0.2.1/x": {"domain": "192.0.2.1", "path": "/x"},
+    }  # fmt: skip
+    given = server.run(Script().text(main), [{"in": text} for text in cases])
+    assert [one["out"] for one in given] == [{**parts, "original": text} for text, parts in cases.items()]
+
+
 def test_request_lines(server: Server) -> None:
     source = Script().text(
         "Map http = new HashMap(); Map request = new HashMap(); Map url = new HashMap();"

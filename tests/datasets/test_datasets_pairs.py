@@ -127,6 +127,18 @@ def test_the_first_value_of_a_key_counts_and_another_is_told(server: Server, tmp
     assert "error" not in found(server, quiet, ["a=1 a=3"])[0]
 
 
+def test_what_only_a_condition_looks_at_is_kept_too(server: Server, tmp_path: Path) -> None:
+    tail = """\
+set: {event.category: [network], event.type: [connection]}
+fields: {a: test.a}
+cases: [{when: {b: x}, set: {event.outcome: success}}]
+"""
+    dataset = described(tmp_path, KV, tail)
+    (document,) = found(server, dataset, ["a=1 b=x c=3"])
+    assert document["event"]["outcome"] == "success"
+    assert values(document) == {"a": "1", "b": "x", "c": "3"}
+
+
 def test_a_line_without_any_of_the_keys_is_refused(server: Server, tmp_path: Path) -> None:
     dataset = described(tmp_path, KV + "      error: no such line\n")
     for document in found(server, dataset, ["d=1", "=1", "a b c", '"a=1"', "=", " =a"]):

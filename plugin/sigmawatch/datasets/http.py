@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from sigmawatch.datasets.mapping import FieldMapping
     from sigmawatch.datasets.script import Script
 
-__all__ = ["Forwarded", "RequestLine", "Url"]
+__all__ = ["Forwarded", "HostUrl", "RequestLine", "Url"]
 
 _URL_FIELDS = (
     "domain", "extension", "fragment", "full", "original", "password", "path", "port", "query", "scheme", "username",
@@ -42,6 +42,15 @@ class Url:
             f"putUrl({script.object(target)}, {url}, {_slots(script, mapping)}, {connect});"
             for target in mapping.to
         )
+
+
+@dataclass(frozen=True)
+class HostUrl(Url):
+    """A URL that begins with its host where it names no scheme."""
+
+    def write(self, script: Script, mapping: FieldMapping) -> str:
+        """Split the text."""
+        return " ".join(f"putHostUrl({script.object(target)}, v);" for target in mapping.to)
 
 
 @dataclass(frozen=True)

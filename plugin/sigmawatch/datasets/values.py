@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sigmawatch.datasets.http import Forwarded, RequestLine, Url
+from sigmawatch.datasets.http import Forwarded, HostUrl, RequestLine, Url
 from sigmawatch.datasets.mapping import condition as mapping_condition
 from sigmawatch.datasets.script import IN_ELEMENT, TREE, literal
 from sigmawatch.datasets.structured import Flattened, JsonText, Members, Objects
@@ -534,6 +534,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "enclosed_number": Enclosed(number=True),
     "dns_flags": Converted(_TEXTS, "dnsFlags(v)", "List"),
     "url": Url(),
+    "host_url": HostUrl(),
     "request_line": RequestLine(),
     "user_agent": Converted(_TEXTS, "v"),
     "http_method": Converted(_TEXTS, "isMethod(v) ? v : null", complaint="no method of HTTP"),
@@ -560,7 +561,7 @@ VALUE_TYPES: Mapping[str, ValueType] = {
     "mapped_endpoint": InterfaceEndpoint(mapped=True),
     "account": Account(),
     "duration_clock": Converted(frozenset({"long"}), "clockNs(v)", "Long", "no duration"),
-    "name_in_brackets": Converted(_TEXTS, "inBrackets(v) == null ? v : inBrackets(v)"),
+    "name_in_brackets": Converted(_TEXTS, "nameInBrackets(v)"),
     "hex_number": Converted(frozenset({"long"}), "hexNumber(v)", "Long", "no number"),
     "file_name": Converted(_TEXTS, "fileName(v)", complaint="no path of a file"),
     "common_name": Converted(_TEXTS, "commonName(v)", complaint="no distinguished name"),
