@@ -47,8 +47,10 @@ class Secured:
 
     def as_role(self, body: Role, node_class: type[CompatibleNode] = CompatibleNode) -> Cluster:
         """Return the cluster for somebody who has just that role."""
+        asked = {"name": "test", "role_descriptors": {"r": body}}
+        # A key is found by its id at once; by default the answer waits for the next refresh, most of a second.
         made = self.admin.request(
-            "POST", "/_security/api_key", {"name": "test", "role_descriptors": {"r": body}}, idempotent=False
+            "POST", "/_security/api_key", asked, params={"refresh": "false"}, idempotent=False
         )
         settings = ConnectionSettings(self.admin.url, api_key=f"{made['id']}:{made['api_key']}")
         return connect(settings, node_class=node_class)
