@@ -10,10 +10,9 @@ it is sent, so that it is found again even if it is rotated while the first answ
 from __future__ import annotations
 
 import glob
-import hashlib
+import io
 import json
 import os
-import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,8 +21,9 @@ from typing import IO, TYPE_CHECKING
 
 from sigmawatch.datasets import FORMAT_FIELD
 from sigmawatch.errors import UsageError
-from sigmawatch.ingest.generations import Generation, Record
+from sigmawatch.ingest.generations import BEGINNING, Generation, Record
 from sigmawatch.ingest.load import Loaded
+from sigmawatch.ingest.rotation import holds, is_beginning, is_rotated, rotated
 from sigmawatch.ingest.sources import files_below, is_packed, unpacked
 
 if TYPE_CHECKING:
@@ -93,10 +93,8 @@ class Follower:
             except OSError as error:
                 if not isinstance(error, FileNotFoundError):
                     self._tell(str(path), f"{path} cannot be read: {error.strerror}")
-        if met := self.record.generations[known:]:
-            for one in met:
-                if (opened := self._open.get(id(one))) is not None:
-                    one.remember(opened)
+        if len(self.record.generations) > known:
+            self.loader.finish()  # what was packed meanwhile has been sent by now
             self.record.save()
         for one in list(self.record.generations):
             if not one.ended and id(one) not in self._open:
@@ -126,30 +124,45 @@ class Follower:
         """Find out which generation the file at a path is, and what became of the one that was there."""
         status = os.fstat(file.fileno())
         key = (status.st_dev, status.st_ino)
-        same = next(
-            (one for one in reversed(self.record.generations) if (one.device, one.inode) == key), None
-        )
+        alike = [
+            one
+            for one in reversed(self.record.generations)
+            if (one.device, one.inode) == key
+            and (one.length or one.path == str(path) or is_rotated(path, Path(one.path)))
+        ]
+        # Inodes are used again: what it holds tells more.
+        same = next((one for one in alike if one.length and one.is_in(file)), alike[0] if alike else None)
         if same is not None and same.is_in(file):
             if same.ended and status.st_size > same.offset:
                 same.ended = False  # somebody goes on writing to what was rotated
-            same.path = str(path)
+            if not is_rotated(path, Path(same.path)):
+                same.path = str(path)
+            if not same.offset and same.path == str(path) and status.st_mtime > same.modified:
+                # As long as nothing of it was read, there is no telling whether it was emptied and begun again.
+                self._find_between(same, path, file)
+                others = [one for one in self.record.generations if one is not same]
+                self.record.generations = [*others, same]
+                same.modified = status.st_mtime
+            same.remember(file)
             self._keep(same, path)
             return
         before = self._last_at(path)
-        if same is not None:
+        if same is not None and not same.ended:
             # Emptied or written anew in its place: what was not read yet may be in a copy.
             self._drop(same)
-            self._find_again(same, path)
-        elif before is None and self._is_copy(file, status.st_mtime):
+            self._find_again(same, Path(same.path))
+        made = max(status.st_mtime, status.st_ctime)  # a copy may keep the time of what it is a copy of
+        if self._is_copy(path, file, made, new=before is None):
             return
         if path == Path(self.argument).absolute() and is_packed(path):
             raise UsageError(f"{path} is packed, and cannot be followed", hint="Load it without --follow.")
         if before is not None:
             if not before.ended and id(before) not in self._open:
                 self._find_again(before, path)
-            self._find_between(before, path)
+            self._find_between(before, path, file)
         known = before.dataset if before is not None else ""
         new = Generation(str(path), *key, dataset=known, modified=status.st_mtime)
+        new.remember(file)
         self.record.generations.append(new)
         self._keep(new, path)
 
@@ -165,49 +178,92 @@ class Follower:
         if (file := self._open.pop(id(one), None)) is not None:
             file.close()
 
-    def _is_copy(self, file: IO[bytes], modified: float) -> bool:
-        """Whether a new file may be what `copytruncate` keeps of one that is emptied next."""
-        if time.time() - modified > _SETTLING:
+    def _is_copy(self, path: Path, file: IO[bytes], made: float, *, new: bool) -> bool:
+        """Whether a file may be what `copytruncate` keeps of one that is emptied next; `new`: so is its name."""
+        if time.time() - made > _SETTLING:
             return False
         return any(
-            not one.ended and one.length and one.offset and one.is_in(file) for one in self.record.generations
+            not one.ended and one.length and (new or is_rotated(path, Path(one.path))) and one.is_in(file)
+            for one in self.record.generations
         )
 
     def _find_again(self, lost: Generation, path: Path) -> None:
         """Find the file that a generation is in now, and read on there; it has ended where there is none."""
         lost.ended = True
-        for other, status in _rotated(path):
-            with suppress(OSError, EOFError), other.open("rb") as raw:
-                if lost.length and _begins_as(unpacked(raw, str(other)), lost):
+        for other, status in rotated(path):
+            with suppress(OSError, EOFError):
+                if holds(other, lost) if lost.length else self._is_only(lost, status):
                     lost.ended = False
                     lost.device, lost.inode = status.st_dev, status.st_ino
                     self._read_on(lost, other)
                     return
 
-    def _find_between(self, before: Generation, path: Path) -> None:
-        """Find the files that came to a path and went again while nobody looked."""
-        known = {(one.device, one.inode) for one in self.record.generations}
-        for other, status in _rotated(path):
-            key = (status.st_dev, status.st_ino)
-            if key not in known and status.st_mtime > before.modified:
-                # What is packed has another inode than the file that was read.
-                with suppress(OSError, EOFError), other.open("rb") as raw:
-                    if before.length and _begins_as(unpacked(raw, str(other)), before):
-                        continue
+    def _is_only(self, lost: Generation, status: os.stat_result) -> bool:
+        """Whether a file has the inode of a generation, and of no other: all there is of what was seen empty."""
+        key = (status.st_dev, status.st_ino)
+        return [one for one in self.record.generations if (one.device, one.inode) == key] == [lost]
+
+    def _find_between(self, before: Generation, path: Path, now: IO[bytes]) -> None:
+        """Find the files that came to a path and went again while nobody looked; `now`: the one there now."""
+        now.seek(0)
+        head = now.read(BEGINNING)
+        for other, status in rotated(path):
+            if status.st_mtime <= before.modified or not status.st_size:
+                continue
+            with suppress(OSError, EOFError):
+                key = (status.st_dev, status.st_ino)
+                with other.open("rb") as raw:
+                    text = unpacked(raw, str(other))
+                    begins = text.read(BEGINNING)
+                    if head and begins.startswith(head):
+                        continue  # a copy, made to empty the one that is there in a moment
+                    size = len(begins)
+                    while more := text.read(1 << 20):
+                        size += len(more)
+                if any(self._was(one, key, begins, size) for one in self.record.generations):
+                    continue
+                grown = [
+                    one
+                    for one in self.record.generations
+                    if one.ended
+                    and (one.device, one.inode) == key
+                    and is_beginning(begins[: one.length], one)
+                ]
+                if grown:
+                    grown[-1].ended = False
+                    self._read_on(grown[-1], other)
+                    continue
                 new = Generation(str(path), *key, dataset=before.dataset, modified=status.st_mtime)
                 self.record.generations.append(new)
                 self._read_on(new, other)
+
+    def _was(self, one: Generation, key: tuple[int, int], begins: bytes, size: int) -> bool:
+        """Whether a file is a generation that is known, under whatever name, packed or not."""
+        file = self._open.get(id(one))
+        if file is not None:
+            one.remember(file)
+        if not one.length:
+            return (one.device, one.inode) == key and not one.ended
+        if not is_beginning(begins[: one.length], one):
+            return False
+        # Inodes are used again, what is packed has another one, and many logs begin alike.
+        if file is not None:
+            return size == os.fstat(file.fileno()).st_size
+        return size == one.offset if one.ended else size >= one.offset
 
     def _read_on(self, one: Generation, place: Path) -> None:
         if is_packed(place):
             self._rest(one, place)
         else:
             self._open[id(one)] = place.open("rb")
+            one.remember(self._open[id(one)])
 
     def _rest(self, one: Generation, path: Path) -> None:
         """Read a generation that is no longer written to from where it was left to its end, packed or not."""
         dataset = self._dataset_of(one, path)
         with path.open("rb") as raw:
+            one.remember(io.BytesIO(unpacked(raw, str(path)).read(BEGINNING)))
+            raw.seek(0)
             text = unpacked(raw, str(path))
             left = one.offset
             while left and (skipped := text.read(min(left, 1 << 20))):
@@ -231,7 +287,8 @@ class Follower:
         one.remember(file)
         left = status.st_size - one.offset
         # Who writes a log may go on for a while after it was renamed.
-        gone = not self._is_at(one) and time.time() - status.st_mtime > _GRACE
+        changed = max(status.st_mtime, status.st_ctime)  # also by renaming it
+        gone = not self._is_at(one) and time.time() - changed > _GRACE
         if left <= 0:
             if gone:
                 self._drop(one)
@@ -337,31 +394,6 @@ def _declaring(dataset: Dataset, one: Generation, events: Iterator[Event]) -> It
         if declared is not None:
             one.declared = declared
         yield event
-
-
-_SUFFIX = re.compile(r"[.-](?:[0-9][0-9T:_.-]*|old|prev|bak)(?:\.(?:gz|bz2|xz|zst))?")
-"""What rotation puts behind the name of a log."""
-
-
-def _rotated(path: Path) -> list[tuple[Path, os.stat_result]]:
-    """Return what was rotated away from a path, the oldest first."""
-    found = []
-    for other in path.parent.glob(f"{glob.escape(path.name)}[.-]*"):
-        if _SUFFIX.fullmatch(other.name[len(path.name) :]):
-            with suppress(OSError):
-                found.append((other, other.stat()))
-    return sorted(found, key=lambda one: one[1].st_mtime)
-
-
-def _begins_as(text: IO[bytes], one: Generation) -> bool:
-    """Whether a text, unpacked, begins as a generation did, and is at least as long as what was read of it."""
-    data = text.read(one.length)
-    if len(data) < one.length or hashlib.sha256(data).hexdigest() != one.begins:
-        return False
-    left = one.offset - len(data)
-    while left > 0 and (more := text.read(min(left, 1 << 20))):
-        left -= len(more)
-    return left <= 0
 
 
 def _is_unfinished(text: str) -> bool:

@@ -1,0 +1,60 @@
+"""Which file a rotated log is in by now: by its name, and by what it holds, since inodes are used again."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from sigmawatch.ingest.sources import unpacked
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    from sigmawatch.ingest.generations import Generation
+
+__all__ = ["holds", "is_beginning", "is_rotated", "rotated"]
+
+_SUFFIX = re.compile(r"[.-](?:[0-9][0-9T:_.-]*|old|prev|bak)(?:\.(?:gz|bz2|xz|zst))?")
+"""What rotation puts behind the name of a log."""
+
+
+def is_rotated(other: Path, path: Path) -> bool:
+    """Whether a file has the name of one that was rotated away from a path."""
+    name = path.name
+    return (
+        other.parent == path.parent
+        and other.name.startswith(name)
+        and bool(_SUFFIX.fullmatch(other.name[len(name) :]))
+    )
+
+
+def rotated(path: Path) -> list[tuple[Path, os.stat_result]]:
+    """Return what was rotated away from a path, the oldest first."""
+    found = []
+    for other in path.parent.glob(f"{glob.escape(path.name)}[.-]*"):
+        if is_rotated(other, path):
+            with suppress(OSError):
+                found.append((other, other.stat()))
+    return sorted(found, key=lambda one: one[1].st_mtime)
+
+
+def is_beginning(data: bytes, one: Generation) -> bool:
+    """Whether these are the first bytes by which a generation is known."""
+    return len(data) == one.length and hashlib.sha256(data).hexdigest() == one.begins
+
+
+def holds(path: Path, one: Generation) -> bool:
+    """Whether a file, packed or not, begins as a generation did, and is at least as long as what was read of it."""
+    with path.open("rb") as raw:
+        text = unpacked(raw, str(path))
+        data = text.read(one.length)
+        if not is_beginning(data, one):
+            return False
+        left = one.offset - len(data)
+        while left > 0 and (more := text.read(min(left, 1 << 20))):
+            left -= len(more)
+        return left <= 0
