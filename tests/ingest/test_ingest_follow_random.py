@@ -28,6 +28,7 @@ from sigmawatch.ingest.generations import Record
 if TYPE_CHECKING:
     from sigmawatch.datasets import Dataset
     from sigmawatch.datasets.model import Event
+    from sigmawatch.ingest.detect import Verdict
     from sigmawatch.ingest.identity import Lineage
 
 
@@ -64,6 +65,10 @@ class _Cluster:
                 self.documents[doc_id] = text
         self._unanswered = {}
         self.deadly = None
+
+
+def _unasked(text: str) -> Verdict:
+    raise AssertionError("the dataset is given")
 
 
 class Log(RuleBasedStateMachine):
@@ -153,11 +158,12 @@ class Log(RuleBasedStateMachine):
     def rotate_by_renaming(self, packed: bool, at_once: bool, create: bool) -> None:
         self.complete()
         self.passes()
+        quiet = self.now - self.log.stat().st_mtime
         new = self.shift(packed)
         self.log.rename(new)
         if at_once:
             self.pack(new)
-        else:
+        elif quiet < 30:  # of others only the real clock tells when they were renamed
             self.renamed = self.now
         if create:
             self.append("")
@@ -197,16 +203,8 @@ class Log(RuleBasedStateMachine):
         if self.follower is None:
             record = Record(self.record)
             record.load()
-            follower: Any = Follower(
-                self.argument,
-                record,
-                self.cluster,
-                {},
-                lambda text: None,
-                self.dataset,
-                {},
-                lambda text: None,  # type: ignore[arg-type]
-            )
+            loader: Any = self.cluster
+            follower = Follower(self.argument, record, loader, {}, _unasked, self.dataset, {}, str)
             self.follower = follower
         assert self.follower is not None
         self.follower.round()

@@ -23,7 +23,7 @@ from sigmawatch.datasets import FORMAT_FIELD
 from sigmawatch.errors import UsageError
 from sigmawatch.ingest.generations import BEGINNING, Generation, Record
 from sigmawatch.ingest.load import Loaded
-from sigmawatch.ingest.rotation import holds, is_beginning, is_rotated, rotated
+from sigmawatch.ingest.rotation import goes_on, holds, is_beginning, is_rotated, rotated, unrotated
 from sigmawatch.ingest.sources import files_below, is_packed, unpacked
 
 if TYPE_CHECKING:
@@ -127,8 +127,7 @@ class Follower:
         alike = [
             one
             for one in reversed(self.record.generations)
-            if (one.device, one.inode) == key
-            and (one.length or one.path == str(path) or is_rotated(path, Path(one.path)))
+            if (one.device, one.inode) == key and (one.length or id(one) in self._open)
         ]
         # Inodes are used again: what it holds tells more.
         same = next((one for one in alike if one.length and one.is_in(file)), alike[0] if alike else None)
@@ -190,25 +189,22 @@ class Follower:
     def _find_again(self, lost: Generation, path: Path) -> None:
         """Find the file that a generation is in now, and read on there; it has ended where there is none."""
         lost.ended = True
-        for other, status in rotated(path):
+        if not lost.length:
+            return  # nothing tells it from those that came after it, which `_find_between` finds
+        for other, status in rotated(unrotated(path)):
             with suppress(OSError, EOFError):
-                if holds(other, lost) if lost.length else self._is_only(lost, status):
+                if holds(other, lost):
                     lost.ended = False
                     lost.device, lost.inode = status.st_dev, status.st_ino
                     self._read_on(lost, other)
                     return
-
-    def _is_only(self, lost: Generation, status: os.stat_result) -> bool:
-        """Whether a file has the inode of a generation, and of no other: all there is of what was seen empty."""
-        key = (status.st_dev, status.st_ino)
-        return [one for one in self.record.generations if (one.device, one.inode) == key] == [lost]
 
     def _find_between(self, before: Generation, path: Path, now: IO[bytes]) -> None:
         """Find the files that came to a path and went again while nobody looked; `now`: the one there now."""
         now.seek(0)
         head = now.read(BEGINNING)
         for other, status in rotated(path):
-            if status.st_mtime <= before.modified or not status.st_size:
+            if status.st_mtime <= before.modified:
                 continue
             with suppress(OSError, EOFError):
                 key = (status.st_dev, status.st_ino)
@@ -220,31 +216,29 @@ class Follower:
                     size = len(begins)
                     while more := text.read(1 << 20):
                         size += len(more)
-                if any(self._was(one, key, begins, size) for one in self.record.generations):
+                if any(self._was(one, begins, size) for one in self.record.generations):
                     continue
+                # Written to after it was taken to be at its end.
                 grown = [
                     one
                     for one in self.record.generations
-                    if one.ended
-                    and (one.device, one.inode) == key
-                    and is_beginning(begins[: one.length], one)
+                    if one.ended and is_beginning(begins[: one.length], one) and goes_on(other, one)
                 ]
                 if grown:
                     grown[-1].ended = False
+                    grown[-1].device, grown[-1].inode = key
                     self._read_on(grown[-1], other)
                     continue
                 new = Generation(str(path), *key, dataset=before.dataset, modified=status.st_mtime)
                 self.record.generations.append(new)
                 self._read_on(new, other)
 
-    def _was(self, one: Generation, key: tuple[int, int], begins: bytes, size: int) -> bool:
-        """Whether a file is a generation that is known, under whatever name, packed or not."""
+    def _was(self, one: Generation, begins: bytes, size: int) -> bool:
+        """Whether a file that is not empty is a generation that is known, under whatever name, packed or not."""
         file = self._open.get(id(one))
         if file is not None:
             one.remember(file)
-        if not one.length:
-            return (one.device, one.inode) == key and not one.ended
-        if not is_beginning(begins[: one.length], one):
+        if not one.length or not is_beginning(begins[: one.length], one):
             return False
         # Inodes are used again, what is packed has another one, and many logs begin alike.
         if file is not None:

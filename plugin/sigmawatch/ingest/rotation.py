@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     from sigmawatch.ingest.generations import Generation
 
-__all__ = ["holds", "is_beginning", "is_rotated", "rotated"]
+__all__ = ["goes_on", "holds", "is_beginning", "is_rotated", "rotated", "unrotated"]
 
 _SUFFIX = re.compile(r"[.-](?:[0-9][0-9T:_.-]*|old|prev|bak)(?:\.(?:gz|bz2|xz|zst))?")
 """What rotation puts behind the name of a log."""
+_AT_END = re.compile(f"{_SUFFIX.pattern}$")
 
 
 def is_rotated(other: Path, path: Path) -> bool:
@@ -30,6 +31,13 @@ def is_rotated(other: Path, path: Path) -> bool:
         and other.name.startswith(name)
         and bool(_SUFFIX.fullmatch(other.name[len(name) :]))
     )
+
+
+def unrotated(path: Path) -> Path:
+    """Return what a file was called before it was rotated, by its name."""
+    while (end := _AT_END.search(path.name)) is not None and end.start():
+        path = path.with_name(path.name[: end.start()])
+    return path
 
 
 def rotated(path: Path) -> list[tuple[Path, os.stat_result]]:
@@ -58,3 +66,13 @@ def holds(path: Path, one: Generation) -> bool:
         while left > 0 and (more := text.read(min(left, 1 << 20))):
             left -= len(more)
         return left <= 0
+
+
+def goes_on(path: Path, one: Generation) -> bool:
+    """Whether a file, packed or not, has where a generation was read to what was read there last."""
+    with path.open("rb") as raw:
+        text = unpacked(raw, str(path))
+        left = one.offset - one.last_length
+        while left > 0 and (more := text.read(min(left, 1 << 20))):
+            left -= len(more)
+        return bool(one.last) and hashlib.sha256(text.read(one.last_length)).hexdigest() == one.last
