@@ -23,7 +23,16 @@ from sigmawatch.datasets import FORMAT_FIELD
 from sigmawatch.errors import UsageError
 from sigmawatch.ingest.generations import BEGINNING, Generation, Record
 from sigmawatch.ingest.load import Loaded
-from sigmawatch.ingest.rotation import goes_on, holds, is_beginning, is_rotated, rotated, unrotated
+from sigmawatch.ingest.rotation import (
+    goes_on,
+    holds,
+    is_beginning,
+    is_part,
+    is_rotated,
+    outline,
+    rotated,
+    unrotated,
+)
 from sigmawatch.ingest.sources import files_below, is_packed, unpacked
 
 if TYPE_CHECKING:
@@ -86,6 +95,8 @@ class Follower:
         """Send what is new; return how many bytes that is. Raises UsageError, ClusterError."""
         sent = 0
         known = len(self.record.generations)
+        for one in self.record.generations:
+            self._resume(one)
         for path in self._paths():
             try:
                 with path.open("rb") as file:
@@ -103,6 +114,20 @@ class Follower:
                 sent += self._read(one)
         self._started = True
         return sent
+
+    def _resume(self, one: Generation) -> None:
+        """Open the file of a generation that a restart has closed, if it is still the same, whatever its name."""
+        if one.ended or id(one) in self._open or not one.length:
+            return
+        path = Path(one.path)
+        for place in (path, *(other for other, _ in rotated(unrotated(path)))):
+            with suppress(OSError):
+                file = place.open("rb")
+                status = os.fstat(file.fileno())
+                if (status.st_dev, status.st_ino) == (one.device, one.inode) and one.is_in(file):
+                    self._open[id(one)] = file
+                    return
+                file.close()
 
     def _paths(self) -> list[Path]:
         path = Path(self.argument)
@@ -127,7 +152,10 @@ class Follower:
         alike = [
             one
             for one in reversed(self.record.generations)
-            if (one.device, one.inode) == key and (one.length or id(one) in self._open)
+            if (one.device, one.inode) == key
+            and (one.length or id(one) in self._open)
+            # One that has ended is not where it was any more: it grows under a name of rotation, if at all.
+            and (not one.ended or one.offset == status.st_size or is_rotated(path, Path(one.path)))
         ]
         # Inodes are used again: what it holds tells more.
         same = next((one for one in alike if one.length and one.is_in(file)), alike[0] if alike else None)
@@ -136,8 +164,9 @@ class Follower:
                 same.ended = False  # somebody goes on writing to what was rotated
             if not is_rotated(path, Path(same.path)):
                 same.path = str(path)
-            if not same.offset and same.path == str(path) and status.st_mtime > same.modified:
-                # As long as nothing of it was read, there is no telling whether it was emptied and begun again.
+            unsure = not self._started or same.offset in (0, status.st_size)
+            if unsure and same.path == str(path) and status.st_mtime > same.modified:
+                # It may have been emptied, or another one made, which begins with all that was read of it.
                 self._find_between(same, path, file)
                 others = [one for one in self.record.generations if one is not same]
                 self.record.generations = [*others, same]
@@ -191,7 +220,14 @@ class Follower:
         lost.ended = True
         if not lost.length:
             return  # nothing tells it from those that came after it, which `_find_between` finds
-        for other, status in rotated(unrotated(path)):
+        found = [
+            one
+            for one in rotated(unrotated(path))
+            if one[1].st_mtime >= lost.modified and not self._is_open(one[1])
+        ]
+        # Many logs begin alike: the one that it was, if that is still there.
+        found.sort(key=lambda one: (one[1].st_dev, one[1].st_ino) != (lost.device, lost.inode))
+        for other, status in found:
             with suppress(OSError, EOFError):
                 if holds(other, lost):
                     lost.ended = False
@@ -201,22 +237,21 @@ class Follower:
 
     def _find_between(self, before: Generation, path: Path, now: IO[bytes]) -> None:
         """Find the files that came to a path and went again while nobody looked; `now`: the one there now."""
-        now.seek(0)
-        head = now.read(BEGINNING)
         for other, status in rotated(path):
-            if status.st_mtime <= before.modified:
+            if status.st_mtime <= before.modified or self._is_open(status):
                 continue
             with suppress(OSError, EOFError):
                 key = (status.st_dev, status.st_ino)
-                with other.open("rb") as raw:
-                    text = unpacked(raw, str(other))
-                    begins = text.read(BEGINNING)
-                    if head and begins.startswith(head):
-                        continue  # a copy, made to empty the one that is there in a moment
-                    size = len(begins)
-                    while more := text.read(1 << 20):
-                        size += len(more)
-                if any(self._was(one, begins, size) for one in self.record.generations):
+                begins, ends, size = outline(other)
+                if size == os.fstat(now.fileno()).st_size and is_part(now, begins, ends, size):
+                    continue  # a copy, made to empty the one that is there in a moment
+                # What is at the path now is none of those that went, unless it is read on elsewhere.
+                others = [
+                    one
+                    for one in self.record.generations
+                    if one is not before or before.ended or id(before) in self._open
+                ]
+                if any(self._was(one, begins, size) for one in others):
                     continue
                 # Written to after it was taken to be at its end.
                 grown = [
@@ -232,6 +267,13 @@ class Follower:
                 new = Generation(str(path), *key, dataset=before.dataset, modified=status.st_mtime)
                 self.record.generations.append(new)
                 self._read_on(new, other)
+
+    def _is_open(self, status: os.stat_result) -> bool:
+        """Whether a file is one that is being read; as long as it is, no other has its inode."""
+        key = (status.st_dev, status.st_ino)
+        return any(
+            id(one) in self._open and (one.device, one.inode) == key for one in self.record.generations
+        )
 
     def _was(self, one: Generation, begins: bytes, size: int) -> bool:
         """Whether a file that is not empty is a generation that is known, under whatever name, packed or not."""

@@ -8,15 +8,26 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from sigmawatch.ingest.generations import BEGINNING
 from sigmawatch.ingest.sources import unpacked
 
 if TYPE_CHECKING:
     import os
     from pathlib import Path
+    from typing import IO
 
     from sigmawatch.ingest.generations import Generation
 
-__all__ = ["goes_on", "holds", "is_beginning", "is_rotated", "rotated", "unrotated"]
+__all__ = [
+    "goes_on",
+    "holds",
+    "is_beginning",
+    "is_part",
+    "is_rotated",
+    "outline",
+    "rotated",
+    "unrotated",
+]
 
 _SUFFIX = re.compile(r"[.-](?:[0-9][0-9T:_.-]*|old|prev|bak)(?:\.(?:gz|bz2|xz|zst))?")
 """What rotation puts behind the name of a log."""
@@ -66,6 +77,26 @@ def holds(path: Path, one: Generation) -> bool:
         while left > 0 and (more := text.read(min(left, 1 << 20))):
             left -= len(more)
         return left <= 0
+
+
+def outline(path: Path) -> tuple[bytes, bytes, int]:
+    """Return the first and the last bytes of a file, packed or not, and how many it has. Raises OSError, EOFError."""
+    with path.open("rb") as raw:
+        text = unpacked(raw, str(path))
+        begins = text.read(BEGINNING)
+        ends, size = begins, len(begins)
+        while more := text.read(1 << 20):
+            ends, size = (ends + more)[-BEGINNING:], size + len(more)
+    return begins, ends, size
+
+
+def is_part(file: IO[bytes], begins: bytes, ends: bytes, size: int) -> bool:
+    """Whether a file begins with another one, of which these are the first and last bytes and how many it has."""
+    file.seek(0)
+    if file.read(len(begins)) != begins:
+        return False
+    file.seek(size - len(ends))
+    return file.read(len(ends)) == ends
 
 
 def goes_on(path: Path, one: Generation) -> bool:
