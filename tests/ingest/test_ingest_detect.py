@@ -25,6 +25,7 @@ SAMPLES = {f"{name}/{sample.name}": sample.path for name, one in DATASETS.items(
 ALIKE = {
     # The combined format is written by all of them, and squid's has it, too.
     "web.apache/access": {"web.apache", "web.nginx", "web.traefik", "proxy.squid"},
+    "web.nginx/not_escaped": {"web.nginx", "web.apache", "web.traefik", "proxy.squid"},
     "web.nginx/access": {"web.nginx", "web.apache", "web.traefik", "proxy.squid"},
     # No program that is known says that it wrote it.
     "proxy.w3c/others": {"proxy.w3c", "web.iis"},
@@ -38,6 +39,7 @@ ALIKE = {
     "api.azure_activity/rare": {"api.azure_activity", "api.azure_platform"},
     # All events of Windows have the same frame.
     "dns.windows/winlogbeat": {"dns.windows", "auth.windows_security"},
+    "auth.windows_security/no_keywords": {"dns.windows", "auth.windows_security"},
     "dns.windows/xml": {"dns.windows", "auth.windows_security"},
     # pam's lines are in the logs of all daemons.
     "auth.sshd/pam": {"auth.sshd", "auth.linux"},
