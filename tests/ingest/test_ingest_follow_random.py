@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -254,5 +254,11 @@ class Log(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-Log.TestCase.settings = settings(max_examples=250, stateful_step_count=25, deadline=None, derandomize=True)
+Log.TestCase.settings = settings(
+    max_examples=250,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],  # the machine may do other work
+)
 TestLog = Log.TestCase
