@@ -170,8 +170,8 @@ class Log(RuleBasedStateMachine):
         self.log.rename(new)
         if at_once:
             self.pack(new)
-        elif busy:  # of others only the real clock tells when they were renamed
-            self.renamed = self.now
+        # Of a quiet log only the real clock tells when it was renamed.
+        self.renamed = self.now if busy and not at_once else 0.0
         if create:
             self.append("")
 

@@ -225,8 +225,9 @@ class Follower:
             for one in rotated(unrotated(path))
             if one[1].st_mtime >= lost.modified and not self._is_open(one[1])
         ]
-        # Many logs begin alike: the one that it was, if that is still there.
-        found.sort(key=lambda one: (one[1].st_dev, one[1].st_ino) != (lost.device, lost.inode))
+        # Many logs begin alike: the one that it was, if that is still there; what is packed is another file.
+        key = (lost.device, lost.inode)
+        found.sort(key=lambda one: (one[1].st_dev, one[1].st_ino) != key or _is_packed(one[0]))
         for other, status in found:
             with suppress(OSError, EOFError):
                 if holds(other, lost):
@@ -430,6 +431,13 @@ def _declaring(dataset: Dataset, one: Generation, events: Iterator[Event]) -> It
         if declared is not None:
             one.declared = declared
         yield event
+
+
+def _is_packed(path: Path) -> bool:
+    """Whether a file is packed; one that cannot be read is not."""
+    with suppress(OSError):
+        return is_packed(path)
+    return False
 
 
 def _is_unfinished(text: str) -> bool:
