@@ -27,10 +27,12 @@ from sigmawatch.ingest.rotation import (
     goes_on,
     holds,
     is_beginning,
-    is_part,
     is_rotated,
+    is_same,
+    key_of,
     outline,
     rotated,
+    skip,
     unrotated,
 )
 from sigmawatch.ingest.sources import files_below, is_packed, unpacked
@@ -124,7 +126,7 @@ class Follower:
             with suppress(OSError):
                 file = place.open("rb")
                 status = os.fstat(file.fileno())
-                if (status.st_dev, status.st_ino) == (one.device, one.inode) and one.is_in(file):
+                if key_of(status) == one.key and one.is_in(file):
                     self._open[id(one)] = file
                     return
                 file.close()
@@ -148,11 +150,11 @@ class Follower:
     def _meet(self, path: Path, file: IO[bytes]) -> None:
         """Find out which generation the file at a path is, and what became of the one that was there."""
         status = os.fstat(file.fileno())
-        key = (status.st_dev, status.st_ino)
+        key = key_of(status)
         alike = [
             one
             for one in reversed(self.record.generations)
-            if (one.device, one.inode) == key
+            if one.key == key
             and (one.length or id(one) in self._open)
             # One that has ended is not where it was any more: it grows under a name of rotation, if at all.
             and (not one.ended or one.offset == status.st_size or is_rotated(path, Path(one.path)))
@@ -226,13 +228,12 @@ class Follower:
             if one[1].st_mtime >= lost.modified and not self._is_open(one[1])
         ]
         # Many logs begin alike: the one that it was, if that is still there; what is packed is another file.
-        key = (lost.device, lost.inode)
-        found.sort(key=lambda one: (one[1].st_dev, one[1].st_ino) != key or _is_packed(one[0]))
+        found.sort(key=lambda one: key_of(one[1]) != lost.key or _is_packed(one[0]))
         for other, status in found:
             with suppress(OSError, EOFError):
                 if holds(other, lost):
                     lost.ended = False
-                    lost.device, lost.inode = status.st_dev, status.st_ino
+                    lost.device, lost.inode = key_of(status)
                     self._read_on(lost, other)
                     return
 
@@ -242,9 +243,9 @@ class Follower:
             if status.st_mtime <= before.modified or self._is_open(status):
                 continue
             with suppress(OSError, EOFError):
-                key = (status.st_dev, status.st_ino)
+                key = key_of(status)
                 begins, ends, size = outline(other)
-                if size == os.fstat(now.fileno()).st_size and is_part(now, begins, ends, size):
+                if is_same(now, begins, ends, size):
                     continue  # a copy, made to empty the one that is there in a moment
                 # What is at the path now is none of those that went, unless it is read on elsewhere.
                 others = [
@@ -271,10 +272,8 @@ class Follower:
 
     def _is_open(self, status: os.stat_result) -> bool:
         """Whether a file is one that is being read; as long as it is, no other has its inode."""
-        key = (status.st_dev, status.st_ino)
-        return any(
-            id(one) in self._open and (one.device, one.inode) == key for one in self.record.generations
-        )
+        key = key_of(status)
+        return any(id(one) in self._open and one.key == key for one in self.record.generations)
 
     def _was(self, one: Generation, begins: bytes, size: int) -> bool:
         """Whether a file that is not empty is a generation that is known, under whatever name, packed or not."""
@@ -302,9 +301,7 @@ class Follower:
             one.remember(io.BytesIO(unpacked(raw, str(path)).read(BEGINNING)))
             raw.seek(0)
             text = unpacked(raw, str(path))
-            left = one.offset
-            while left and (skipped := text.read(min(left, 1 << 20))):
-                left -= len(skipped)
+            skip(text, one.offset)
             begun = b""
             while dataset is not None and (data := text.read(_BLOCK)):
                 whole, newline, rest = (begun + data).rpartition(b"\n")
@@ -352,7 +349,7 @@ class Follower:
             status = Path(one.path).stat()
         except OSError:
             return False
-        return (status.st_dev, status.st_ino) == (one.device, one.inode)
+        return key_of(status) == one.key
 
     def _without_unfinished(self, one: Generation, dataset: Dataset, data: bytes) -> bytes:
         """Leave out an object at the end that is laid out over lines and not all there, for a while."""

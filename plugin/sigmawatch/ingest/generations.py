@@ -73,6 +73,11 @@ class Generation:
     ended: bool = False
     """Whether it was read to its end and is no longer written to."""
 
+    @property
+    def key(self) -> tuple[int, int]:
+        """Device and inode of its file."""
+        return self.device, self.inode
+
     def lineage(self, beginnings: Beginnings) -> Lineage:
         """Return its lineage, to be continued."""
         return Lineage(beginnings, bytes.fromhex(self.chain), self.number, self.copy)

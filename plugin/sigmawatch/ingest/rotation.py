@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -12,7 +13,6 @@ from sigmawatch.ingest.generations import BEGINNING
 from sigmawatch.ingest.sources import unpacked
 
 if TYPE_CHECKING:
-    import os
     from pathlib import Path
     from typing import IO
 
@@ -22,16 +22,26 @@ __all__ = [
     "goes_on",
     "holds",
     "is_beginning",
-    "is_part",
     "is_rotated",
+    "is_same",
+    "key_of",
     "outline",
     "rotated",
+    "skip",
     "unrotated",
 ]
+
+_CHUNK = 1 << 20
+"""Bytes that are read at once."""
 
 _SUFFIX = re.compile(r"[.-](?:[0-9][0-9T:_.-]*|old|prev|bak)(?:\.(?:gz|bz2|xz|zst))?")
 """What rotation puts behind the name of a log."""
 _AT_END = re.compile(f"{_SUFFIX.pattern}$")
+
+
+def key_of(status: os.stat_result) -> tuple[int, int]:
+    """Return the device and inode of a file."""
+    return status.st_dev, status.st_ino
 
 
 def is_rotated(other: Path, path: Path) -> bool:
@@ -73,10 +83,7 @@ def holds(path: Path, one: Generation) -> bool:
         data = text.read(one.length)
         if not is_beginning(data, one):
             return False
-        left = one.offset - len(data)
-        while left > 0 and (more := text.read(min(left, 1 << 20))):
-            left -= len(more)
-        return left <= 0
+        return skip(text, one.offset - len(data))
 
 
 def outline(path: Path) -> tuple[bytes, bytes, int]:
@@ -85,25 +92,32 @@ def outline(path: Path) -> tuple[bytes, bytes, int]:
         text = unpacked(raw, str(path))
         begins = text.read(BEGINNING)
         ends, size = begins, len(begins)
-        while more := text.read(1 << 20):
+        while more := text.read(_CHUNK):
             ends, size = (ends + more)[-BEGINNING:], size + len(more)
     return begins, ends, size
 
 
-def is_part(file: IO[bytes], begins: bytes, ends: bytes, size: int) -> bool:
-    """Whether a file begins with another one, of which these are the first and last bytes and how many it has."""
-    file.seek(0)
-    if file.read(len(begins)) != begins:
+def is_same(file: IO[bytes], begins: bytes, ends: bytes, size: int) -> bool:
+    """Whether a file has so many bytes, of which these are the first and the last."""
+    if file.seek(0, os.SEEK_END) != size:
         return False
     file.seek(size - len(ends))
-    return file.read(len(ends)) == ends
+    if file.read() != ends:
+        return False
+    file.seek(0)
+    return file.read(len(begins)) == begins
+
+
+def skip(text: IO[bytes], size: int) -> bool:
+    """Read so many bytes of a text that may be packed, and give them up; return whether it has as many."""
+    while size > 0 and (more := text.read(min(size, _CHUNK))):
+        size -= len(more)
+    return size <= 0
 
 
 def goes_on(path: Path, one: Generation) -> bool:
     """Whether a file, packed or not, has where a generation was read to what was read there last."""
     with path.open("rb") as raw:
         text = unpacked(raw, str(path))
-        left = one.offset - one.last_length
-        while left > 0 and (more := text.read(min(left, 1 << 20))):
-            left -= len(more)
+        skip(text, one.offset - one.last_length)
         return bool(one.last) and hashlib.sha256(text.read(one.last_length)).hexdigest() == one.last
